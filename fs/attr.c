@@ -1,0 +1,146 @@
+/*
+ * Attributes as users see them.
+ */
+#include "attr.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/sysmacros.h>
+#include <sys/xattr.h>
+
+#include "cred.h"
+#include "route.h"
+#include "util.h"
+
+uint64_t attr_ino(struct fs *fs, enum inode_kind kind, uint64_t dev, uint64_t ino)
+{
+	switch (kind) {
+	case INODE_SOURCE:
+		return shown_ino(&fs->devices, dev, ino);
+	case INODE_SHADOW:
+		/* By its directory's number: the same before and after something
+		 * is first written to it. */
+		return shown_ino(&fs->devices, dev, ino) | INO_STORE | INO_SHADOW;
+	case INODE_STORE:
+		return ino | INO_STORE;
+	}
+	return ino;
+}
+
+static int statx_handle(struct fs *fs, struct handle *handle, struct statx *ret)
+{
+	return identify_statx(&fs->devices, handle_fd(handle), "", ret, NULL);
+}
+
+/* The directory whose `__pycache__` @shadow is, as a handle. */
+static int open_directory(struct fs *fs, struct inode *shadow, struct handle **ret)
+{
+	struct inode *directory = inode_parent(fs->inodes, shadow);
+	int err = inode_open(fs->inodes, directory, HANDLE_PATH, ret);
+
+	inode_put(fs->inodes, directory);
+	return err;
+}
+
+static int get_shadow(struct fs *fs, struct inode *shadow, struct handle *handle,
+		      struct statx *ret)
+{
+	_cleanup_handle_ struct handle *directory = NULL;
+	struct statx own, model;
+	int err = statx_handle(fs, handle, &own);
+
+	if (!err)
+		err = open_directory(fs, shadow, &directory);
+	if (!err)
+		err = statx_handle(fs, directory, &model);
+	if (err)
+		return err;
+	if (handle == fs->empty || store_follows_source(own.stx_mode)) {
+		own.stx_uid = model.stx_uid;
+		own.stx_gid = model.stx_gid;
+		own.stx_mode = model.stx_mode & (uint16_t)~S_ISUID;
+	}
+	own.stx_ino = attr_ino(fs, INODE_SHADOW, inode_id(shadow)->dev,
+			       inode_id(shadow)->ino);
+	*ret = own;
+	return 0;
+}
+
+int attr_get(struct fs *fs, struct inode *inode, struct statx *ret)
+{
+	_cleanup_handle_ struct handle *handle = NULL;
+	struct statx stx;
+	int err = route_open(fs, inode, HANDLE_PATH, &handle);
+
+	if (err)
+		return err;
+	if (inode_kind(inode) == INODE_SHADOW)
+		return get_shadow(fs, inode, handle, ret);
+	err = statx_handle(fs, handle, &stx);
+	if (err)
+		return err;
+	stx.stx_ino = attr_ino(fs, inode_kind(inode),
+			       makedev(stx.stx_dev_major, stx.stx_dev_minor),
+			       stx.stx_ino);
+	*ret = stx;
+	return 0;
+}
+
+/* Copies an access ACL; a directory without one has none to copy. */
+static void copy_acl(int from, int to)
+{
+	char source[32], target[32], acl[4096];
+	ssize_t size;
+
+	snprintf(source, sizeof(source), "/proc/self/fd/%d", from);
+	snprintf(target, sizeof(target), "/proc/self/fd/%d", to);
+	size = getxattr(source, "system.posix_acl_access", acl, sizeof(acl));
+	if (size > 0)
+		(void)setxattr(target, "system.posix_acl_access", acl,
+			       (size_t)size, 0);
+}
+
+int attr_detach_shadow(struct fs *fs, struct inode *shadow, int fd)
+{
+	_cleanup_handle_ struct handle *directory = NULL;
+	struct stat own, model;
+	char number[16];
+	int err;
+
+	if (fstat(fd, &own) < 0)
+		return -errno;
+	if (!store_follows_source(own.st_mode))
+		return 0;
+	err = open_directory(fs, shadow, &directory);
+	if (err)
+		return err;
+	if (fstat(handle_fd(directory), &model) < 0)
+		return -errno;
+	/* A plain user's daemon may not give files away; its users are one. */
+	(void)fchownat(fd, "", model.st_uid, model.st_gid, AT_EMPTY_PATH);
+	copy_acl(handle_fd(directory), fd);
+	snprintf(number, sizeof(number), "%d", fd);
+	if (fchmodat(cred_proc_fd(), number, model.st_mode & 03777, 0) < 0)
+		return -errno;
+	return 0;
+}
+
+int attr_acl_holder(struct fs *fs, struct inode *shadow, struct handle **ret)
+{
+	struct handle *handle;
+	struct stat own;
+	int err = route_open(fs, shadow, HANDLE_PATH, &handle);
+
+	if (err)
+		return err;
+	if (handle != fs->empty) {
+		if (fstat(handle_fd(handle), &own) < 0)
+			err = -errno;
+		else if (!store_follows_source(own.st_mode)) {
+			*ret = handle;
+			return 0;
+		}
+	}
+	handle_put(handle);
+	return err ? err : open_directory(fs, shadow, ret);
+}

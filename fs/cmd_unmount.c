@@ -1,0 +1,54 @@
+/*
+ * pycachefs unmount [--lazy] MOUNTPOINT
+ */
+#include <getopt.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cmd.h"
+#include "log.h"
+#include "mounts.h"
+#include "paths.h"
+#include "util.h"
+
+static int unmount(const char *given, bool lazy)
+{
+	_cleanup_free_ char *path = path_resolve(given);
+	uint64_t dev;
+	bool ours = false;
+
+	if (!path) {
+		complain("'%s': %s", given, strerror(errno));
+		return EXIT_NOT_DONE;
+	}
+	if (mounts_find(path, &dev, &ours) != 1 || !ours) {
+		complain("'%s': not a pycachefs mount", given);
+		return EXIT_NOT_DONE;
+	}
+	return path_unmount(path, lazy) ? EXIT_NOT_DONE : EXIT_DONE;
+}
+
+int cmd_unmount(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{ "lazy", no_argument, NULL, 'l' },
+		{ 0 },
+	};
+	bool lazy = false;
+	int option;
+
+	opterr = 0;
+	while ((option = getopt_long(argc, argv, "l", options, NULL)) != -1) {
+		if (option != 'l') {
+			complain("option '%s': not known, see pycachefs --help",
+				 argv[optind - 1]);
+			return EXIT_USAGE;
+		}
+		lazy = true;
+	}
+	if (optind != argc - 1) {
+		complain("usage: pycachefs unmount [--lazy] MOUNTPOINT");
+		return EXIT_USAGE;
+	}
+	return unmount(argv[optind], lazy);
+}

@@ -1,0 +1,143 @@
+/*
+ * Acting as the caller.
+ *
+ * setfsuid(2) to another user drops the capabilities that matter to files
+ * (kernel/sys.c, cap_drop_fs_set()); going back to 0 brings them back.  With
+ * CRED_ALLOWED the few are taken back that stand for permission checks, which
+ * the kernel made already, but never CAP_FSETID: without it the source's kernel
+ * strips setuid and setgid as the caller's own write would have.
+ */
+#include "cred.h"
+
+#include <fcntl.h>
+#include <grp.h>
+#include <linux/capability.h>
+#include <sched.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/fsuid.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+
+#include "log.h"
+#include "util.h"
+
+/* What default_permissions and mknod(2) have checked before us. */
+#define ALLOWED_CAPS (UINT64_C(1) << CAP_DAC_OVERRIDE | \
+		      UINT64_C(1) << CAP_DAC_READ_SEARCH | \
+		      UINT64_C(1) << CAP_MKNOD)
+
+/* Set before threads start, only read afterwards. */
+static int proc_fd = -1;
+static bool can_switch;
+static gid_t *own_groups;
+static int own_group_count;
+
+/* Of this thread. */
+static __thread bool initialized;
+static __thread bool switched, groups_switched;
+
+static int read_caps(struct __user_cap_data_struct caps[2])
+{
+	struct __user_cap_header_struct header = { _LINUX_CAPABILITY_VERSION_3, 0 };
+
+	return syscall(SYS_capget, &header, caps) < 0 ? -errno : 0;
+}
+
+int cred_init(void)
+{
+	struct __user_cap_data_struct caps[2];
+
+	proc_fd = open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (proc_fd < 0)
+		return -errno;
+	can_switch = geteuid() == 0 && read_caps(caps) == 0 &&
+		(caps[0].effective & (1U << CAP_SETUID)) &&
+		(caps[0].effective & (1U << CAP_SETGID));
+	own_group_count = getgroups(0, NULL);
+	if (own_group_count < 0)
+		return -errno;
+	own_groups = calloc((size_t)own_group_count + 1, sizeof(*own_groups));
+	if (!own_groups)
+		return -ENOMEM;
+	own_group_count = getgroups(own_group_count, own_groups);
+	return own_group_count < 0 ? -errno : 0;
+}
+
+int cred_proc_fd(void)
+{
+	return proc_fd;
+}
+
+bool cred_can_switch(void)
+{
+	return can_switch;
+}
+
+void cred_thread_init(void)
+{
+	if (initialized)
+		return;
+	if (unshare(CLONE_FS) < 0 || fchdir(proc_fd) < 0)
+		log_error("thread: can't have a umask and a directory of its own: %s",
+			  strerror(errno));
+	umask(0);
+	initialized = true;
+}
+
+/* Takes the checked capabilities back that setfsuid() has dropped. */
+static void raise_allowed(void)
+{
+	struct __user_cap_header_struct header = { _LINUX_CAPABILITY_VERSION_3, 0 };
+	struct __user_cap_data_struct caps[2];
+
+	if (read_caps(caps) < 0)
+		return;
+	caps[0].effective |= (uint32_t)ALLOWED_CAPS & caps[0].permitted;
+	(void)syscall(SYS_capset, &header, caps);
+}
+
+int cred_become(const struct caller *caller, enum cred_power power)
+{
+	umask(caller->umask);
+	if (!can_switch || (caller->uid == 0 && caller->gid == 0))
+		return 0;
+	if (caller->groups) {
+		if (syscall(SYS_setgroups, caller->group_count, caller->groups) < 0) {
+			int err = -errno;
+
+			umask(0);
+			return err;
+		}
+		groups_switched = true;
+	}
+	setfsgid(caller->gid);
+	setfsuid(caller->uid);
+	switched = true;
+	/* Both calls can only be checked by asking again: see setfsuid(2). */
+	if ((uid_t)setfsuid((uid_t)-1) != caller->uid ||
+	    (gid_t)setfsgid((gid_t)-1) != caller->gid) {
+		cred_restore();
+		return -EPERM;
+	}
+	if (power == CRED_ALLOWED && caller->uid != 0)
+		raise_allowed();
+	return 0;
+}
+
+void cred_restore(void)
+{
+	int saved = errno;
+
+	umask(0);
+	if (switched) {
+		setfsuid(0);
+		setfsgid(getegid());
+		switched = false;
+	}
+	if (groups_switched) {
+		(void)syscall(SYS_setgroups, own_group_count, own_groups);
+		groups_switched = false;
+	}
+	errno = saved;
+}

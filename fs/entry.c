@@ -1,0 +1,94 @@
+/*
+ * Entries: from a place to an inode that the kernel may know.
+ */
+#include "entry.h"
+
+#include <fcntl.h>
+
+#include "attr.h"
+#include "util.h"
+
+static void fill(const struct fs *fs, const struct inode *inode,
+		 const struct stat *attr, struct fuse_entry_param *ret)
+{
+	*ret = (struct fuse_entry_param){
+		.ino = inode_number(inode),
+		.attr = *attr,
+		.attr_timeout = fs->timeout,
+		.entry_timeout = fs->timeout,
+	};
+}
+
+void entry_missing(const struct fs *fs, struct fuse_entry_param *ret)
+{
+	/* Number 0 with a time limit: remember that there is none. */
+	*ret = (struct fuse_entry_param){ .entry_timeout = fs->timeout };
+}
+
+void entry_forget(struct fs *fs, const struct fuse_entry_param *entry)
+{
+	if (entry->ino)
+		inode_forget(fs->inodes, entry->ino, 1);
+}
+
+/* `__pycache__` of @parent, whether or not anything was written to it. */
+static int find_shadow(struct fs *fs, struct inode *parent, const char *name,
+		       struct fuse_entry_param *ret)
+{
+	struct inode *inode;
+	struct statx stx;
+	struct stat attr;
+	int err = inode_lookup(fs->inodes, INODE_SHADOW, inode_id(parent), S_IFDIR,
+			       parent, name, -1, HANDLE_PATH, &inode);
+
+	if (err)
+		return err;
+	err = attr_get(fs, inode, &stx);
+	if (err) {
+		inode_forget(fs->inodes, inode_number(inode), 1);
+	} else {
+		stat_from_statx(&stx, &attr);
+		fill(fs, inode, &attr, ret);
+	}
+	inode_put(fs->inodes, inode);
+	return err;
+}
+
+int entry_open(struct fs *fs, struct inode *parent, const struct place *place,
+	       int fd, enum handle_use open_for, struct fuse_entry_param *ret)
+{
+	struct inode *inode;
+	struct file_id id;
+	struct stat attr;
+	int err = identify(&fs->devices, fd, "", &attr, &id);
+
+	if (err) {
+		close(fd);
+		return err;
+	}
+	attr.st_ino = attr_ino(fs, place->kind, attr.st_dev, attr.st_ino);
+	err = inode_lookup(fs->inodes, place->kind, &id, attr.st_mode, parent,
+			   place->name, fd, open_for, &inode);
+	if (err)
+		return err;
+	fill(fs, inode, &attr, ret);
+	inode_put(fs->inodes, inode);
+	return 0;
+}
+
+int entry_find(struct fs *fs, struct inode *parent, const struct place *place,
+	       struct fuse_entry_param *ret)
+{
+	int fd, err = 0;
+
+	if (place->kind == INODE_SHADOW)
+		return find_shadow(fs, parent, place->name, ret);
+	if (place->kind == INODE_SOURCE) {
+		err = source_open_child(&fs->source, place->dirfd, place->name, &fd);
+	} else {
+		fd = openat(place->dirfd, place->name,
+			    O_PATH | O_NOFOLLOW | O_CLOEXEC);
+		err = fd < 0 ? -errno : 0;
+	}
+	return err ? err : entry_open(fs, parent, place, fd, HANDLE_PATH, ret);
+}

@@ -1,0 +1,185 @@
+/*
+ * What makes a file the same file.  See identity.h for why the birth counts.
+ */
+#include "identity.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/sysmacros.h>
+#include <sys/vfs.h>
+
+#include "util.h"
+
+/* Linux 6.5: a handle that only tells files apart; overlayfs gives no other
+ * without nfs_export. */
+#ifndef AT_HANDLE_FID
+#define AT_HANDLE_FID AT_REMOVEDIR
+#endif
+
+int devices_init(struct devices *devices)
+{
+	*devices = (struct devices){ 0 };
+	return -pthread_mutex_init(&devices->lock, NULL);
+}
+
+void devices_destroy(struct devices *devices)
+{
+	pthread_mutex_destroy(&devices->lock);
+	free(devices->known);
+}
+
+/* Finds or adds @dev.  Returns its index, or negative errno. */
+static int device_index_locked(struct devices *devices, uint64_t dev,
+			       bool is_overlay)
+{
+	for (unsigned i = 0; i < devices->count; i++)
+		if (devices->known[i].dev == dev)
+			return (int)i;
+	struct device *known = realloc(devices->known,
+			(devices->count + 1) * sizeof(*known));
+	if (!known)
+		return -ENOMEM;
+	known[devices->count] = (struct device){ dev, is_overlay };
+	devices->known = known;
+	return (int)devices->count++;
+}
+
+/* Whether @dev is known; if so, also what it is. */
+static bool device_find(struct devices *devices, uint64_t dev,
+			unsigned *ret_index, bool *ret_overlay)
+{
+	bool found = false;
+
+	pthread_mutex_lock(&devices->lock);
+	for (unsigned i = 0; i < devices->count && !found; i++) {
+		if (devices->known[i].dev != dev)
+			continue;
+		*ret_index = i;
+		*ret_overlay = devices->known[i].is_overlay;
+		found = true;
+	}
+	pthread_mutex_unlock(&devices->lock);
+	return found;
+}
+
+static int device_is_overlay(struct devices *devices, uint64_t dev, int at,
+			     const char *name, bool *ret)
+{
+	struct statfs fs;
+	unsigned index;
+	int err;
+
+	if (device_find(devices, dev, &index, ret))
+		return 0;
+	_cleanup_close_ int fd = *name
+		? openat(at, name, O_PATH | O_NOFOLLOW | O_CLOEXEC)
+		: fcntl(at, F_DUPFD_CLOEXEC, 0);
+	if (fd < 0 || fstatfs(fd, &fs) < 0)
+		return -errno;
+	*ret = fs.f_type == OVERLAYFS_SUPER_MAGIC;
+	pthread_mutex_lock(&devices->lock);
+	err = device_index_locked(devices, dev, *ret);
+	pthread_mutex_unlock(&devices->lock);
+	return err < 0 ? err : 0;
+}
+
+/* FNV-1a over the file handle; 0 where there is none. */
+static uint64_t handle_digest(int at, const char *name)
+{
+	union {
+		struct file_handle handle;
+		char space[sizeof(struct file_handle) + MAX_HANDLE_SZ];
+	} buffer;
+	const unsigned char *bytes = buffer.handle.f_handle;
+	uint64_t digest = UINT64_C(0xcbf29ce484222325);
+	int mount_id;
+
+	buffer.handle.handle_bytes = MAX_HANDLE_SZ;
+	if (name_to_handle_at(at, name, &buffer.handle, &mount_id,
+			      AT_EMPTY_PATH | AT_HANDLE_FID) < 0) {
+		buffer.handle.handle_bytes = MAX_HANDLE_SZ;
+		if (name_to_handle_at(at, name, &buffer.handle, &mount_id,
+				      AT_EMPTY_PATH) < 0)
+			return 0;
+	}
+	for (unsigned i = 0; i < buffer.handle.handle_bytes; i++)
+		digest = (digest ^ bytes[i]) * UINT64_C(0x100000001b3);
+	return digest;
+}
+
+int identify_statx(struct devices *devices, int at, const char *name,
+		   struct statx *ret_statx, struct file_id *ret_id)
+{
+	struct statx stx;
+	bool is_overlay = false;
+	int err;
+
+	if (statx(at, name, AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH | AT_NO_AUTOMOUNT,
+		  STATX_BASIC_STATS | STATX_BTIME, &stx) < 0)
+		return -errno;
+	if (ret_id) {
+		struct file_id id = {
+			.dev = makedev(stx.stx_dev_major, stx.stx_dev_minor),
+			.ino = stx.stx_ino,
+		};
+		err = device_is_overlay(devices, id.dev, at, name, &is_overlay);
+		if (err)
+			return err;
+		if ((stx.stx_mask & STATX_BTIME) && !is_overlay)
+			id.birth = (uint64_t)stx.stx_btime.tv_sec * 1000000000 +
+				stx.stx_btime.tv_nsec;
+		else
+			id.birth = handle_digest(at, name);
+		*ret_id = id;
+	}
+	*ret_statx = stx;
+	return 0;
+}
+
+int identify(struct devices *devices, int at, const char *name,
+	     struct stat *ret_stat, struct file_id *ret_id)
+{
+	struct statx stx;
+	int err = identify_statx(devices, at, name, &stx, ret_id);
+
+	if (!err)
+		stat_from_statx(&stx, ret_stat);
+	return err;
+}
+
+static struct timespec time_from_statx(struct statx_timestamp from)
+{
+	return (struct timespec){ .tv_sec = from.tv_sec, .tv_nsec = from.tv_nsec };
+}
+
+void stat_from_statx(const struct statx *from, struct stat *ret)
+{
+	*ret = (struct stat){
+		.st_dev = makedev(from->stx_dev_major, from->stx_dev_minor),
+		.st_ino = from->stx_ino,
+		.st_mode = from->stx_mode,
+		.st_nlink = from->stx_nlink,
+		.st_uid = from->stx_uid,
+		.st_gid = from->stx_gid,
+		.st_rdev = makedev(from->stx_rdev_major, from->stx_rdev_minor),
+		.st_size = (off_t)from->stx_size,
+		.st_blksize = (blksize_t)from->stx_blksize,
+		.st_blocks = (blkcnt_t)from->stx_blocks,
+		.st_atim = time_from_statx(from->stx_atime),
+		.st_mtim = time_from_statx(from->stx_mtime),
+		.st_ctim = time_from_statx(from->stx_ctime),
+	};
+}
+
+uint64_t shown_ino(struct devices *devices, uint64_t dev, uint64_t ino)
+{
+	unsigned index = 0;
+	bool is_overlay;
+
+	if (!device_find(devices, dev, &index, &is_overlay) || index == 0)
+		return ino;
+	return ino ^ ((uint64_t)(index & 0xfff) << 48);
+}

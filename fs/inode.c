@@ -1,0 +1,372 @@
+/*
+ * The inode table.  Its promises, references and locks are told in inode.h; the
+ * descriptors are in handle.c's hands.
+ */
+#include "inode.h"
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "handle.h"
+#include "inode_private.h"
+#include "log.h"
+#include "util.h"
+
+static uint64_t next_number_locked(struct inode_table *table)
+{
+	return table->next_number++;
+}
+
+/* Adds @inode to both indexes, or to none: false when memory is short. */
+static bool add_locked(struct inode_table *table, struct inode *inode)
+{
+	HASH_ADD(by_number, table->by_number, number, sizeof(inode->number), inode);
+	if (inode->out_of_memory)
+		return false;
+	HASH_ADD(by_key, table->by_key, key, sizeof(inode->key), inode);
+	if (inode->out_of_memory) {
+		HASH_DELETE(by_number, table->by_number, inode);
+		return false;
+	}
+	inode->in_keys = true;
+	table->known++;
+	return true;
+}
+
+static void retire_locked(struct inode_table *table, struct inode *inode)
+{
+	if (inode->in_keys)
+		HASH_DELETE(by_key, table->by_key, inode);
+	inode->in_keys = false;
+}
+
+static struct inode *find_key_locked(struct inode_table *table,
+				     enum inode_kind kind,
+				     const struct file_id *id)
+{
+	struct inode_key key = { .kind = (uint64_t)kind, .id = *id };
+	struct inode *inode;
+
+	HASH_FIND(by_key, table->by_key, &key, sizeof(key), inode);
+	return inode;
+}
+
+static void inode_free(struct inode_table *table, struct inode *inode)
+{
+	handles_drop(table->handles, inode);
+	free(inode->name);
+	free(inode);
+}
+
+int inode_table_create(struct inode_table **ret, int root_fd, unsigned limit,
+		       struct devices *devices, inode_opener *opener, void *data)
+{
+	struct inode_table *table = calloc(1, sizeof(*table));
+	struct inode *root;
+	struct file_id id;
+	struct stat st;
+	int err, fd;
+
+	if (!table)
+		return -ENOMEM;
+	table->next_number = INODE_ROOT;
+	pthread_rwlock_init(&table->lock, NULL);
+	err = handles_create(&table->handles, table, limit, devices, opener, data);
+	if (!err)
+		err = identify(devices, root_fd, "", &st, &id);
+	fd = err ? -1 : fcntl(root_fd, F_DUPFD_CLOEXEC, 3);
+	if (!err && fd < 0)
+		err = -errno;
+	if (!err)
+		err = inode_lookup(table, INODE_SOURCE, &id, st.st_mode, NULL, "",
+				   fd, HANDLE_PATH, &root);
+	if (!err)
+		/* The reference stays: the root is never freed. */
+		err = inode_pin(table, root);
+	if (err) {
+		inode_table_destroy(table);
+		return err;
+	}
+	*ret = table;
+	return 0;
+}
+
+void inode_table_destroy(struct inode_table *table)
+{
+	struct inode *inode, *next;
+
+	if (!table)
+		return;
+	HASH_ITER(by_number, table->by_number, inode, next) {
+		HASH_DELETE(by_number, table->by_number, inode);
+		retire_locked(table, inode);
+		inode_free(table, inode);
+	}
+	handles_destroy(table->handles);
+	pthread_rwlock_destroy(&table->lock);
+	free(table);
+}
+
+void inode_table_figures(struct inode_table *table, struct inode_figures *ret)
+{
+	*ret = (struct inode_figures){ 0 };
+	pthread_rwlock_rdlock(&table->lock);
+	ret->known = table->known;
+	pthread_rwlock_unlock(&table->lock);
+	handles_figures(table->handles, &ret->descriptors, &ret->limit);
+}
+
+struct inode *inode_ref(struct inode *inode)
+{
+	atomic_fetch_add(&inode->refs, 1);
+	return inode;
+}
+
+struct inode *inode_get(struct inode_table *table, uint64_t number)
+{
+	struct inode *inode;
+
+	pthread_rwlock_rdlock(&table->lock);
+	HASH_FIND(by_number, table->by_number, &number, sizeof(number), inode);
+	if (inode)
+		inode_ref(inode);
+	pthread_rwlock_unlock(&table->lock);
+	return inode;
+}
+
+struct inode *inode_find(struct inode_table *table, enum inode_kind kind,
+			 const struct file_id *id)
+{
+	struct inode *inode;
+
+	pthread_rwlock_rdlock(&table->lock);
+	inode = find_key_locked(table, kind, id);
+	if (inode)
+		inode_ref(inode);
+	pthread_rwlock_unlock(&table->lock);
+	return inode;
+}
+
+/* Gives a reference back unless it is the last, which needs the lock. */
+static bool put_unless_last(struct inode *inode)
+{
+	unsigned refs = atomic_load(&inode->refs);
+
+	while (refs > 1)
+		if (atomic_compare_exchange_weak(&inode->refs, &refs, refs - 1))
+			return true;
+	return false;
+}
+
+void inode_put(struct inode_table *table, struct inode *inode)
+{
+	/* The last reference of a child gives one of its parent back. */
+	while (inode && !put_unless_last(inode)) {
+		struct inode *parent = inode->parent;
+		bool last;
+
+		pthread_rwlock_wrlock(&table->lock);
+		last = atomic_fetch_sub(&inode->refs, 1) == 1;
+		if (last) {
+			HASH_DELETE(by_number, table->by_number, inode);
+			retire_locked(table, inode);
+			table->known--;
+			parent = inode->parent;
+		}
+		pthread_rwlock_unlock(&table->lock);
+		if (!last)
+			return;
+		inode_free(table, inode);
+		inode = parent;
+	}
+}
+
+/* Gives @inode a new place.  Returns the old parent, whose reference is to be
+ * given back without the lock.  Short of memory, the old place stays. */
+static struct inode *set_place_locked(struct inode *inode, struct inode *parent,
+				      const char *name)
+{
+	struct inode *old = inode->parent;
+
+	if (!parent || (parent == old && strcmp(inode->name, name) == 0))
+		return NULL;
+	char *copy = strdup(name);
+	if (!copy)
+		return NULL;
+	free(inode->name);
+	inode->name = copy;
+	if (parent == old)
+		return NULL;
+	inode->parent = inode_ref(parent);
+	return old;
+}
+
+static struct inode *create_locked(struct inode_table *table,
+				   const struct inode_key *key, mode_t mode,
+				   struct inode *parent, const char *name)
+{
+	struct inode *inode = calloc(1, sizeof(*inode));
+
+	if (!inode)
+		return NULL;
+	inode->name = strdup(name);
+	inode->key = *key;
+	inode->type = mode & S_IFMT;
+	inode->number = next_number_locked(table);
+	if (!inode->name || !add_locked(table, inode)) {
+		free(inode->name);
+		free(inode);
+		return NULL;
+	}
+	if (parent)
+		inode->parent = inode_ref(parent);
+	return inode;
+}
+
+int inode_lookup(struct inode_table *table, enum inode_kind kind,
+		 const struct file_id *id, mode_t mode, struct inode *parent,
+		 const char *name, int fd, enum handle_use open_for,
+		 struct inode **ret)
+{
+	struct inode_key key = { .kind = (uint64_t)kind, .id = *id };
+	struct inode *inode, *old_parent = NULL;
+
+	pthread_rwlock_wrlock(&table->lock);
+	inode = find_key_locked(table, kind, id);
+	if (inode && inode->type != (mode & S_IFMT)) {
+		/* A filesystem without births has reused the number. */
+		retire_locked(table, inode);
+		inode = NULL;
+	}
+	if (inode)
+		old_parent = set_place_locked(inode, parent, name);
+	else
+		inode = create_locked(table, &key, mode, parent, name);
+	if (inode) {
+		if (inode->lookups++ == 0)
+			inode_ref(inode);
+		inode_ref(inode);
+	}
+	pthread_rwlock_unlock(&table->lock);
+
+	inode_put(table, old_parent);
+	if (!inode) {
+		if (fd >= 0)
+			close(fd);
+		return -ENOMEM;
+	}
+	if (parent)
+		inode_unpin(table, inode);
+	if (fd >= 0)
+		handles_offer(table->handles, inode, fd, open_for);
+	*ret = inode;
+	return 0;
+}
+
+void inode_forget(struct inode_table *table, uint64_t number, uint64_t count)
+{
+	struct inode *inode;
+	bool forgotten;
+
+	pthread_rwlock_wrlock(&table->lock);
+	HASH_FIND(by_number, table->by_number, &number, sizeof(number), inode);
+	if (!inode || number == INODE_ROOT) {
+		pthread_rwlock_unlock(&table->lock);
+		return;
+	}
+	forgotten = inode->lookups > 0 && inode->lookups <= count;
+	inode->lookups -= forgotten ? inode->lookups : count;
+	pthread_rwlock_unlock(&table->lock);
+	if (forgotten)
+		inode_put(table, inode);
+}
+
+void inode_retire(struct inode_table *table, struct inode *inode)
+{
+	pthread_rwlock_wrlock(&table->lock);
+	retire_locked(table, inode);
+	pthread_rwlock_unlock(&table->lock);
+}
+
+void inode_move(struct inode_table *table, struct inode *inode,
+		struct inode *parent, const char *name)
+{
+	struct inode *old_parent;
+
+	pthread_rwlock_wrlock(&table->lock);
+	old_parent = set_place_locked(inode, parent, name);
+	pthread_rwlock_unlock(&table->lock);
+	inode_put(table, old_parent);
+	inode_unpin(table, inode);
+}
+
+struct inode *inode_parent(struct inode_table *table, struct inode *inode)
+{
+	struct inode *parent;
+
+	pthread_rwlock_rdlock(&table->lock);
+	parent = inode->parent ? inode_ref(inode->parent) : NULL;
+	pthread_rwlock_unlock(&table->lock);
+	return parent;
+}
+
+struct inode *inode_place(struct inode_table *table, struct inode *inode,
+			  char ret_name[NAME_SIZE])
+{
+	struct inode *parent;
+
+	pthread_rwlock_rdlock(&table->lock);
+	parent = inode->parent ? inode_ref(inode->parent) : NULL;
+	strncpy(ret_name, inode->name, NAME_SIZE - 1);
+	ret_name[NAME_SIZE - 1] = '\0';
+	pthread_rwlock_unlock(&table->lock);
+	return parent;
+}
+
+int inode_pin(struct inode_table *table, struct inode *inode)
+{
+	return handles_pin(table->handles, inode);
+}
+
+void inode_unpin(struct inode_table *table, struct inode *inode)
+{
+	handles_unpin(table->handles, inode);
+}
+
+int inode_open(struct inode_table *table, struct inode *inode,
+	       enum handle_use use, struct handle **ret)
+{
+	return handles_open(table->handles, inode, use, ret);
+}
+
+void inode_close(struct inode_table *table, struct inode *inode)
+{
+	handles_drop(table->handles, inode);
+}
+
+uint64_t inode_number(const struct inode *inode)
+{
+	return inode->number;
+}
+
+enum inode_kind inode_kind(const struct inode *inode)
+{
+	return (enum inode_kind)inode->key.kind;
+}
+
+mode_t inode_type(const struct inode *inode)
+{
+	return inode->type;
+}
+
+const struct file_id *inode_id(const struct inode *inode)
+{
+	return &inode->key.id;
+}
+
+struct handles *inode_handles(struct inode_table *table)
+{
+	return table->handles;
+}

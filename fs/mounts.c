@@ -1,0 +1,116 @@
+/*
+ * The mounts of this mount namespace.  The format of a line stands in
+ * Documentation/filesystems/proc.rst, section 3.5:
+ *   ID PARENT MAJOR:MINOR ROOT POINT OPTIONS [FIELD...] - TYPE ORIGIN SUPER
+ */
+#include "mounts.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/sysmacros.h>
+
+#include "util.h"
+
+/* Resolves the octal escapes of space, tab, newline and backslash in place. */
+static void unescape(char *text)
+{
+	char *to = text;
+
+	for (const char *from = text; *from; to++) {
+		if (from[0] == '\\' && from[1] >= '0' && from[1] <= '3' &&
+		    from[2] >= '0' && from[2] <= '7' &&
+		    from[3] >= '0' && from[3] <= '7') {
+			*to = (char)((from[1] - '0') << 6 | (from[2] - '0') << 3 |
+				     (from[3] - '0'));
+			from += 4;
+		} else {
+			*to = *from++;
+		}
+	}
+	*to = '\0';
+}
+
+/* Cuts the line into an entry that points into it; false for a strange line. */
+static bool parse_line(char *line, struct mount_entry *ret)
+{
+	unsigned major, minor;
+	char *rest = line, *field = NULL, *dev = NULL, *point = NULL;
+
+	for (int i = 0; i < 5; i++) {
+		field = strsep(&rest, " ");
+		if (!field)
+			return false;
+		if (i == 2)
+			dev = field;
+		if (i == 4)
+			point = field;
+	}
+	if (sscanf(dev, "%u:%u", &major, &minor) != 2)
+		return false;
+	do
+		field = strsep(&rest, " ");
+	while (field && strcmp(field, "-") != 0);
+	char *type = strsep(&rest, " "), *origin = strsep(&rest, " ");
+	if (!type || !origin)
+		return false;
+	unescape(point);
+	unescape(origin);
+	*ret = (struct mount_entry){ makedev(major, minor), point, type, origin };
+	return true;
+}
+
+int mounts_each(int (*each)(const struct mount_entry *entry, void *data),
+		void *data)
+{
+	FILE *file = fopen("/proc/self/mountinfo", "re");
+	_cleanup_free_ char *line = NULL;
+	struct mount_entry entry;
+	size_t size = 0;
+	ssize_t length;
+	int result = 0;
+
+	if (!file)
+		return -errno;
+	while (!result && (length = getline(&line, &size, file)) > 0) {
+		if (line[length - 1] == '\n')
+			line[length - 1] = '\0';
+		if (parse_line(line, &entry))
+			result = each(&entry, data);
+	}
+	if (!result && ferror(file))
+		result = -EIO;
+	fclose(file);
+	return result;
+}
+
+struct search {
+	const char *point;
+	uint64_t dev;
+	bool found, ours;
+};
+
+static int match(const struct mount_entry *entry, void *data)
+{
+	struct search *search = data;
+
+	if (strcmp(entry->point, search->point) == 0) {
+		search->found = true;
+		search->dev = entry->dev;
+		search->ours = strcmp(entry->type, MOUNTS_TYPE) == 0;
+	}
+	return 0;
+}
+
+int mounts_find(const char *point, uint64_t *ret_dev, bool *ret_ours)
+{
+	struct search search = { .point = point };
+	int err = mounts_each(match, &search);
+
+	if (err)
+		return err;
+	if (!search.found)
+		return 0;
+	*ret_dev = search.dev;
+	*ret_ours = search.ours;
+	return 1;
+}

@@ -1,0 +1,280 @@
+/*
+ * Operations that find or make a name: lookup, create, O_TMPFILE, mknod, mkdir,
+ * symlink, link.  What takes a name away is in op_remove.c.
+ */
+#include <fcntl.h>
+#include <stdio.h>
+
+#include "entry.h"
+#include "ops.h"
+#include "reply.h"
+#include "route.h"
+#include "util.h"
+
+static int do_lookup(struct request *r, struct fuse_entry_param *ret)
+{
+	_cleanup_place_ struct place place = { 0 };
+	int err = route(r->fs, r->inode, r->name, ROUTE_FIND, &place);
+
+	if (!err)
+		err = entry_find(r->fs, r->inode, &place, ret);
+	if (err == -ENOENT) {
+		entry_missing(r->fs, ret);
+		return 0;
+	}
+	return err;
+}
+
+void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+	BEGIN_REQUEST(r, req, FS_LOOKUP, parent, name);
+	struct fuse_entry_param entry;
+	int err = do_lookup(&r, &entry);
+
+	if (err)
+		reply_error(&r, err);
+	else
+		reply_entry(&r, &entry);
+}
+
+static void forget(struct fs *fs, fuse_ino_t ino, uint64_t count)
+{
+	atomic_fetch_add_explicit(&fs->figures.requests[FS_FORGET], 1,
+				  memory_order_relaxed);
+	inode_forget(fs->inodes, ino, count);
+}
+
+void op_forget(fuse_req_t req, fuse_ino_t ino, uint64_t count)
+{
+	forget(fuse_req_userdata(req), ino, count);
+	fuse_reply_none(req);
+}
+
+void op_forget_multi(fuse_req_t req, size_t count,
+		     struct fuse_forget_data *forgets)
+{
+	for (size_t i = 0; i < count; i++)
+		forget(fuse_req_userdata(req), forgets[i].ino, forgets[i].nlookup);
+	fuse_reply_none(req);
+}
+
+/*
+ * Acts as the caller who makes a file with @mode.  Their groups count only for a
+ * setgid bit that they ask for (fs/attr.c, mode_strip_sgid()).
+ */
+static int become_maker(struct request *r, mode_t mode)
+{
+	struct caller caller = request_caller(r, mode & S_ISGID);
+
+	return cred_become(&caller, CRED_ALLOWED);
+}
+
+static void count_made(struct fs *fs, const struct place *place)
+{
+	if (place->kind == INODE_STORE)
+		atomic_fetch_add_explicit(&fs->figures.redirected_files, 1,
+					  memory_order_relaxed);
+}
+
+/*
+ * Opened for reading and writing whatever the caller wants, since requests carry
+ * no handle and the descriptor is kept for all of them.  Of the caller's flags only
+ * O_EXCL matters here: the kernel sees to the others.
+ */
+static int do_create(struct request *r, mode_t mode, int flags,
+		     struct fuse_entry_param *ret)
+{
+	_cleanup_place_ struct place place = { 0 };
+	int fd, err = route(r->fs, r->inode, r->name, ROUTE_MAKE, &place);
+
+	if (!err)
+		err = become_maker(r, mode);
+	if (err)
+		return err;
+	fd = openat(place.dirfd, r->name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW |
+		    O_NOCTTY | O_CLOEXEC, mode);
+	err = fd < 0 ? -errno : 0;
+	cred_restore();
+	/* Made behind the mount meanwhile: the kernel has not checked whether the
+	 * caller may open it.  Upon ESTALE it looks again, and does. */
+	if (err == -EEXIST && !(flags & O_EXCL))
+		return -ESTALE;
+	if (err)
+		return err;
+	count_made(r->fs, &place);
+	return entry_open(r->fs, r->inode, &place, fd, HANDLE_WRITE, ret);
+}
+
+/* No handle, as with op_open(): no RELEASE ever follows. */
+static void answer_create(struct request *r, int err,
+			  const struct fuse_entry_param *entry,
+			  struct fuse_file_info *fi)
+{
+	if (err) {
+		reply_error(r, err);
+		return;
+	}
+	fi->fh = 0;
+	fi->keep_cache = 1;
+	reply_create(r, entry, fi);
+}
+
+void op_create(fuse_req_t req, fuse_ino_t parent, const char *name,
+	       mode_t mode, struct fuse_file_info *fi)
+{
+	BEGIN_REQUEST(r, req, FS_CREATE, parent, name);
+	struct fuse_entry_param entry;
+	int err = do_create(&r, mode, fi->flags, &entry);
+
+	answer_create(&r, err, &entry, fi);
+}
+
+/* The directory's own tree takes it; it has no name, so it is pinned. */
+static int do_tmpfile(struct request *r, mode_t mode, int flags,
+		      struct fuse_entry_param *ret)
+{
+	struct place place = { .name = "", .kind = inode_kind(r->inode) };
+	_cleanup_handle_ struct handle *dir = NULL;
+	struct inode *inode;
+	int fd, err = route_open_to_change(r->fs, r->inode, &dir);
+
+	if (!err)
+		err = become_maker(r, mode);
+	if (err)
+		return err;
+	fd = openat(handle_fd(dir), ".", O_RDWR | O_TMPFILE | O_CLOEXEC |
+		    (flags & O_EXCL), mode);
+	err = fd < 0 ? -errno : 0;
+	cred_restore();
+	if (err)
+		return err;
+	if (place.kind == INODE_SHADOW)
+		place.kind = INODE_STORE;
+	err = entry_open(r->fs, r->inode, &place, fd, HANDLE_WRITE, ret);
+	if (err)
+		return err;
+	inode = inode_get(r->fs->inodes, ret->ino);
+	err = inode_pin(r->fs->inodes, inode);
+	inode_put(r->fs->inodes, inode);
+	if (err)
+		entry_forget(r->fs, ret);
+	return err;
+}
+
+void op_tmpfile(fuse_req_t req, fuse_ino_t parent, mode_t mode,
+		struct fuse_file_info *fi)
+{
+	BEGIN_REQUEST(r, req, FS_TMPFILE, parent, NULL);
+	struct fuse_entry_param entry;
+	int err = do_tmpfile(&r, mode, fi->flags, &entry);
+
+	answer_create(&r, err, &entry, fi);
+}
+
+/* What is to be made, for those that differ in the one system call only. */
+struct making {
+	mode_t mode;
+	dev_t rdev;
+	const char *target;	/* of a symlink, else NULL */
+};
+
+static int make_at(int dirfd, const char *name, const struct making *making)
+{
+	int result;
+
+	if (making->target)
+		result = symlinkat(making->target, dirfd, name);
+	else if (S_ISDIR(making->mode))
+		result = mkdirat(dirfd, name, making->mode);
+	else
+		result = mknodat(dirfd, name, making->mode, making->rdev);
+	return result < 0 ? -errno : 0;
+}
+
+static int do_make(struct request *r, const struct making *making,
+		   struct fuse_entry_param *ret)
+{
+	_cleanup_place_ struct place place = { 0 };
+	int err = route(r->fs, r->inode, r->name, ROUTE_MAKE, &place);
+
+	if (!err)
+		err = become_maker(r, making->mode);
+	if (err)
+		return err;
+	err = make_at(place.dirfd, r->name, making);
+	cred_restore();
+	if (err)
+		return err;
+	count_made(r->fs, &place);
+	return entry_find(r->fs, r->inode, &place, ret);
+}
+
+static void op_make(struct request *r, const struct making *making)
+{
+	struct fuse_entry_param entry;
+	int err = do_make(r, making, &entry);
+
+	if (err)
+		reply_error(r, err);
+	else
+		reply_entry(r, &entry);
+}
+
+void op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name,
+	      mode_t mode, dev_t rdev)
+{
+	BEGIN_REQUEST(r, req, FS_MKNOD, parent, name);
+	op_make(&r, &(struct making){ .mode = mode, .rdev = rdev });
+}
+
+void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
+{
+	BEGIN_REQUEST(r, req, FS_MKDIR, parent, name);
+	op_make(&r, &(struct making){ .mode = S_IFDIR | mode });
+}
+
+void op_symlink(fuse_req_t req, const char *target, fuse_ino_t parent,
+		const char *name)
+{
+	BEGIN_REQUEST(r, req, FS_SYMLINK, parent, name);
+	op_make(&r, &(struct making){ .mode = S_IFLNK, .target = target });
+}
+
+/* @r is about the new directory, @file is what gets a further name in it. */
+static int do_link(struct request *r, struct inode *file,
+		   struct fuse_entry_param *ret)
+{
+	_cleanup_place_ struct place place = { 0 };
+	_cleanup_handle_ struct handle *handle = NULL;
+	char number[16];
+	int err = route(r->fs, r->inode, r->name, ROUTE_REPLACE, &place);
+
+	if (err)
+		return err;
+	/* As between two filesystems. */
+	if (place.kind != inode_kind(file))
+		return -EXDEV;
+	err = route_open(r->fs, file, HANDLE_PATH, &handle);
+	if (err)
+		return err;
+	snprintf(number, sizeof(number), "%d", handle_fd(handle));
+	if (linkat(cred_proc_fd(), number, place.dirfd, r->name,
+		   AT_SYMLINK_FOLLOW) < 0)
+		return -errno;
+	return entry_find(r->fs, r->inode, &place, ret);
+}
+
+void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t new_parent,
+	     const char *new_name)
+{
+	BEGIN_REQUEST(r, req, FS_LINK, new_parent, new_name);
+	struct inode *file = inode_get(r.fs->inodes, ino);
+	struct fuse_entry_param entry;
+	int err = file ? do_link(&r, file, &entry) : -ESTALE;
+
+	inode_put(r.fs->inodes, file);
+	if (err)
+		reply_error(&r, err);
+	else
+		reply_entry(&r, &entry);
+}

@@ -1,0 +1,218 @@
+/*
+ * Operations on extended attributes, POSIX ACLs among them.
+ *
+ * The calls take no descriptor that is O_PATH, so they go by name: a serving
+ * thread's working directory is /proc/self/fd (see cred.h), where "7" is the file
+ * behind descriptor 7, and "6/name" is a symlink itself.
+ */
+#include <stdio.h>
+#include <string.h>
+#include <sys/xattr.h>
+
+#include "attr.h"
+#include "ops.h"
+#include "reply.h"
+#include "route.h"
+#include "util.h"
+
+/* Virtual, of the mount's root only, in no list: `status` reads it. */
+#define STATUS_NAME "user.pycachefs.status"
+
+static const char acl_prefix[] = "system.posix_acl_";
+
+struct subject {
+	struct handle *handle;	/* a reference */
+	char path[16 + NAME_SIZE];
+};
+
+static void subject_release(struct subject *subject)
+{
+	handle_put(subject->handle);
+}
+#define _cleanup_subject_ __attribute__((cleanup(subject_release)))
+
+/* A symlink can't be named through its own descriptor, which would be followed. */
+static int name_symlink(struct request *r, struct subject *ret)
+{
+	char name[NAME_SIZE];
+	struct inode *parent = inode_place(r->fs->inodes, r->inode, name);
+	struct place place = { 0 };
+	int err = route(r->fs, parent, name, ROUTE_FIND, &place);
+
+	inode_put(r->fs->inodes, parent);
+	if (err)
+		return err;
+	ret->handle = place.dir;
+	snprintf(ret->path, sizeof(ret->path), "%d/%s", place.dirfd, name);
+	return 0;
+}
+
+/* Names what the request's inode stands for; @acl: an ACL is to be read. */
+static int find_subject(struct request *r, bool changes, bool acl,
+			struct subject *ret)
+{
+	int err;
+
+	if (changes)
+		err = route_open_to_change(r->fs, r->inode, &ret->handle);
+	else if (acl && inode_kind(r->inode) == INODE_SHADOW)
+		err = attr_acl_holder(r->fs, r->inode, &ret->handle);
+	else
+		err = route_open(r->fs, r->inode, HANDLE_PATH, &ret->handle);
+	if (err)
+		return err;
+	if (inode_type(r->inode) == S_IFLNK) {
+		handle_put(ret->handle);
+		ret->handle = NULL;
+		return name_symlink(r, ret);
+	}
+	snprintf(ret->path, sizeof(ret->path), "%d", handle_fd(ret->handle));
+	return 0;
+}
+
+static bool is_virtual(const struct request *r, const char *name)
+{
+	return r->number == INODE_ROOT && strcmp(name, STATUS_NAME) == 0;
+}
+
+/* "7" is a link that must be followed, "6/name" one that must not. */
+static bool follows(const struct request *r)
+{
+	return inode_type(r->inode) != S_IFLNK;
+}
+
+static int do_setxattr(struct request *r, const char *name, const char *value,
+		       size_t size, int flags)
+{
+	_cleanup_subject_ struct subject subject = { 0 };
+	bool acl = starts_with(name, acl_prefix);
+	struct caller caller;
+	int result, err;
+
+	if (is_virtual(r, name))
+		return -EPERM;
+	err = find_subject(r, true, acl, &subject);
+	if (!err && acl && inode_kind(r->inode) == INODE_SHADOW)
+		err = attr_detach_shadow(r->fs, r->inode,
+					 handle_fd(subject.handle));
+	if (err)
+		return err;
+	/* An ACL changes the mode: as the caller, whose groups decide whether
+	 * setgid stays (fs/posix_acl.c, posix_acl_update_mode()). */
+	if (acl) {
+		caller = request_caller(r, true);
+		err = cred_become(&caller, CRED_STRICT);
+		if (err)
+			return err;
+	}
+	result = follows(r)
+		? setxattr(subject.path, name, value, size, flags)
+		: lsetxattr(subject.path, name, value, size, flags);
+	err = result < 0 ? -errno : 0;
+	if (acl)
+		cred_restore();
+	return err;
+}
+
+void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name,
+		 const char *value, size_t size, int flags)
+{
+	BEGIN_REQUEST(r, req, FS_SETXATTR, ino, NULL);
+	reply_error(&r, do_setxattr(&r, name, value, size, flags));
+}
+
+/* Fills @value, or asks for the length alone when @size is 0. */
+static int do_getxattr(struct request *r, const char *name, char *value,
+		       size_t size, size_t *ret_length)
+{
+	_cleanup_subject_ struct subject subject = { 0 };
+	int err = find_subject(r, false, starts_with(name, acl_prefix), &subject);
+	ssize_t length;
+
+	if (err)
+		return err;
+	length = follows(r) ? getxattr(subject.path, name, value, size)
+			    : lgetxattr(subject.path, name, value, size);
+	if (length < 0)
+		return -errno;
+	*ret_length = (size_t)length;
+	return 0;
+}
+
+static void answer_status(struct request *r, size_t size)
+{
+	_cleanup_free_ char *text = r->fs->describe(r->fs);
+
+	if (text)
+		reply_xattr(r, text, strlen(text), size);
+	else
+		reply_error(r, -ENOMEM);
+}
+
+void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
+{
+	BEGIN_REQUEST(r, req, FS_GETXATTR, ino, NULL);
+	if (is_virtual(&r, name)) {
+		answer_status(&r, size);
+		return;
+	}
+	_cleanup_free_ char *value = malloc(size ? size : 1);
+	size_t length = 0;
+	int err = value ? do_getxattr(&r, name, value, size, &length) : -ENOMEM;
+
+	if (err)
+		reply_error(&r, err);
+	else
+		reply_xattr(&r, value, length, size);
+}
+
+static int do_listxattr(struct request *r, char *list, size_t size,
+			size_t *ret_length)
+{
+	_cleanup_subject_ struct subject subject = { 0 };
+	int err = find_subject(r, false, false, &subject);
+	ssize_t length;
+
+	if (err)
+		return err;
+	length = follows(r) ? listxattr(subject.path, list, size)
+			    : llistxattr(subject.path, list, size);
+	if (length < 0)
+		return -errno;
+	*ret_length = (size_t)length;
+	return 0;
+}
+
+void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
+{
+	BEGIN_REQUEST(r, req, FS_LISTXATTR, ino, NULL);
+	_cleanup_free_ char *names = malloc(size ? size : 1);
+	size_t length = 0;
+	int err = names ? do_listxattr(&r, names, size, &length) : -ENOMEM;
+
+	if (err)
+		reply_error(&r, err);
+	else
+		reply_xattr(&r, names, length, size);
+}
+
+static int do_removexattr(struct request *r, const char *name)
+{
+	_cleanup_subject_ struct subject subject = { 0 };
+	int result, err;
+
+	if (is_virtual(r, name))
+		return -EPERM;
+	err = find_subject(r, true, false, &subject);
+	if (err)
+		return err;
+	result = follows(r) ? removexattr(subject.path, name)
+			    : lremovexattr(subject.path, name);
+	return result < 0 ? -errno : 0;
+}
+
+void op_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
+{
+	BEGIN_REQUEST(r, req, FS_REMOVEXATTR, ino, NULL);
+	reply_error(&r, do_removexattr(&r, name));
+}

@@ -1,0 +1,320 @@
+/*
+ * Routing: the only code that knows both trees.
+ *
+ * The rules in short.  Inside the store everything belongs to the store.  In a
+ * source directory D, `__pycache__` is D's shadow; what also= names, and bytecode
+ * whose module lies in D, belong to the part of D's shadow for what shows beside
+ * the source; all else is the source's.
+ *
+ * Parts of shadows come into being when something is first written.  Until then an
+ * empty directory stands in for looking, so a full store never keeps anyone from
+ * looking.
+ */
+#include "route.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "log.h"
+#include "names.h"
+#include "util.h"
+
+static int release_on_error(struct place *place, int err)
+{
+	if (err)
+		route_release(place);
+	return err;
+}
+
+/* Wraps an owned descriptor as the place's directory. */
+static int take_dir(struct place *place, int fd)
+{
+	place->dir = handle_create(fd);
+	if (!place->dir)
+		return -ENOMEM;
+	place->dirfd = fd;
+	return 0;
+}
+
+static void use_dir(struct place *place, struct handle *dir)
+{
+	place->dir = dir;
+	place->dirfd = handle_fd(dir);
+}
+
+/* Opens D's `__pycache__` in the store, made if missing; becomes @shadow's handle. */
+static int make_cache(struct fs *fs, struct inode *shadow)
+{
+	struct inode *directory = inode_parent(fs->inodes, shadow);
+	_cleanup_handle_ struct handle *model = NULL;
+	_cleanup_close_ int fd = -1;
+	int err;
+
+	err = inode_open(fs->inodes, directory, HANDLE_PATH, &model);
+	if (!err)
+		err = store_make_part(&fs->store, STORE_CACHE, inode_id(shadow),
+				      handle_fd(model), &fd);
+	inode_put(fs->inodes, directory);
+	return err;
+}
+
+/* Whether the directory behind @fd was removed since it was opened. */
+static bool is_removed(int fd)
+{
+	struct stat st;
+
+	return fstat(fd, &st) == 0 && st.st_nlink == 0;
+}
+
+/* A handle of the store's side of @shadow: -ENOENT when there is none yet. */
+static int open_cache(struct fs *fs, struct inode *shadow, struct handle **ret)
+{
+	struct handle *handle;
+	int err = inode_open(fs->inodes, shadow, HANDLE_PATH, &handle);
+
+	if (!err && is_removed(handle_fd(handle))) {
+		/* rmdir took it, and perhaps someone has made it anew. */
+		handle_put(handle);
+		inode_close(fs->inodes, shadow);
+		err = inode_open(fs->inodes, shadow, HANDLE_PATH, &handle);
+	}
+	if (!err)
+		*ret = handle;
+	return err;
+}
+
+static int open_cache_to_change(struct fs *fs, struct inode *shadow,
+				struct handle **ret)
+{
+	int err = open_cache(fs, shadow, ret);
+
+	if (err != -ENOENT)
+		return err;
+	err = make_cache(fs, shadow);
+	return err ? err : open_cache(fs, shadow, ret);
+}
+
+static int check_writable(const struct fs *fs, const struct inode *inode)
+{
+	return fs->opts->read_only && inode_kind(inode) == INODE_SOURCE ? -EROFS : 0;
+}
+
+int route_open(struct fs *fs, struct inode *inode, enum handle_use use,
+	       struct handle **ret)
+{
+	int err;
+
+	if (inode_kind(inode) == INODE_SHADOW) {
+		err = open_cache(fs, inode, ret);
+		if (err == -ENOENT) {
+			*ret = handle_ref(fs->empty);
+			return 0;
+		}
+		return err;
+	}
+	err = use == HANDLE_WRITE ? check_writable(fs, inode) : 0;
+	return err ? err : inode_open(fs->inodes, inode, use, ret);
+}
+
+int route_open_to_change(struct fs *fs, struct inode *inode, struct handle **ret)
+{
+	int err = check_writable(fs, inode);
+
+	if (err)
+		return err;
+	if (inode_kind(inode) == INODE_SHADOW)
+		return open_cache_to_change(fs, inode, ret);
+	return inode_open(fs->inodes, inode, HANDLE_PATH, ret);
+}
+
+static bool is_making(enum route_intent intent)
+{
+	return intent == ROUTE_MAKE || intent == ROUTE_REPLACE;
+}
+
+/* The part of @directory's shadow that shows beside the source. */
+static int place_beside(struct fs *fs, struct inode *directory,
+			enum route_intent intent, struct place *place)
+{
+	const struct file_id *id = inode_id(directory);
+	int fd, err = store_open_part(&fs->store, STORE_BESIDE, id, &fd);
+
+	place->kind = INODE_STORE;
+	if (err == -ENOENT && is_making(intent)) {
+		_cleanup_handle_ struct handle *model = NULL;
+
+		err = inode_open(fs->inodes, directory, HANDLE_PATH, &model);
+		if (!err)
+			err = store_make_part(&fs->store, STORE_BESIDE, id,
+					      handle_fd(model), &fd);
+	}
+	if (err == -ENOENT && intent == ROUTE_FIND) {
+		use_dir(place, handle_ref(fs->empty));
+		return 0;
+	}
+	return err ? err : take_dir(place, fd);
+}
+
+/* In the source itself. */
+static int place_source(struct fs *fs, struct inode *directory,
+			enum route_intent intent, struct place *place)
+{
+	struct handle *dir;
+	int err = intent == ROUTE_FIND ? 0 : check_writable(fs, directory);
+
+	if (!err)
+		err = inode_open(fs->inodes, directory, HANDLE_PATH, &dir);
+	if (err)
+		return err;
+	place->kind = INODE_SOURCE;
+	use_dir(place, dir);
+	return 0;
+}
+
+/*
+ * Bytecode without a module is a real file, unless it is an orphan: then it stays
+ * hidden until somebody makes a file of that name.
+ */
+static int place_sourceless(struct fs *fs, struct inode *directory,
+			    enum route_intent intent, struct place *place)
+{
+	const struct file_id *id = inode_id(directory);
+	int err;
+
+	if (!store_is_marked(&fs->store, id, place->name))
+		return place_source(fs, directory, intent, place);
+	if (intent == ROUTE_FIND || intent == ROUTE_REMOVE)
+		return -ENOENT;
+	err = place_source(fs, directory, intent, place);
+	if (err)
+		return err;
+	if (unlinkat(place->dirfd, place->name, 0) < 0 && errno != ENOENT)
+		return -errno;
+	store_unmark(&fs->store, id, place->name);
+	return 0;
+}
+
+static int place_in_source(struct fs *fs, struct inode *directory,
+			   enum route_intent intent, struct place *place)
+{
+	_cleanup_handle_ struct handle *dir = NULL;
+	char module[NAME_SIZE];
+	int err;
+
+	switch (names_classify(&fs->opts->names, place->name, module)) {
+	case NAME_PLAIN:
+		return place_source(fs, directory, intent, place);
+	case NAME_PYCACHE:
+		/* Its parts in the store have names of their own; whoever finds
+		 * it asks for its inode, whoever removes it for its identity. */
+		if (intent == ROUTE_MAKE)
+			return -EEXIST;
+		err = place_source(fs, directory, ROUTE_FIND, place);
+		place->kind = INODE_SHADOW;
+		return err;
+	case NAME_ALSO:
+		return place_beside(fs, directory, intent, place);
+	case NAME_BYTECODE:
+		err = inode_open(fs->inodes, directory, HANDLE_PATH, &dir);
+		if (err)
+			return err;
+		if (source_has_module(handle_fd(dir), module))
+			return place_beside(fs, directory, intent, place);
+		return place_sourceless(fs, directory, intent, place);
+	}
+	return -EINVAL;
+}
+
+int route(struct fs *fs, struct inode *parent, const char *name,
+	  enum route_intent intent, struct place *ret)
+{
+	struct place place = { .name = name };
+	struct handle *dir;
+	int err;
+
+	if (strlen(name) >= NAME_SIZE)
+		return -ENAMETOOLONG;
+	if (inode_kind(parent) == INODE_SOURCE) {
+		err = place_in_source(fs, parent, intent, &place);
+	} else {
+		err = is_making(intent)
+			? route_open_to_change(fs, parent, &dir)
+			: route_open(fs, parent, HANDLE_PATH, &dir);
+		if (!err)
+			use_dir(&place, dir);
+		place.kind = INODE_STORE;
+	}
+	err = release_on_error(&place, err);
+	if (!err)
+		*ret = place;
+	return err;
+}
+
+bool route_hides(const struct fs *fs, const struct file_id *directory, int dirfd,
+		 const char *name)
+{
+	char module[NAME_SIZE];
+
+	switch (names_classify(&fs->opts->names, name, module)) {
+	case NAME_PLAIN:
+		return false;
+	case NAME_PYCACHE:
+	case NAME_ALSO:
+		return true;
+	case NAME_BYTECODE:
+		return source_has_module(dirfd, module) ||
+			store_is_marked(&fs->store, directory, name);
+	}
+	return false;
+}
+
+void route_before_removal(struct fs *fs, struct inode *directory, int dirfd,
+			  const char *name)
+{
+	char bytecode[NAME_SIZE];
+	struct stat st;
+	int err;
+
+	if (inode_kind(directory) != INODE_SOURCE || !ends_with(name, ".py"))
+		return;
+	for (int i = 0; i < NAMES_LEGACY; i++) {
+		if (!names_legacy(name, i, bytecode) ||
+		    fstatat(dirfd, bytecode, &st, AT_SYMLINK_NOFOLLOW) < 0)
+			continue;
+		err = store_mark(&fs->store, inode_id(directory), dirfd, bytecode);
+		if (err)
+			log_warning("'%s' can't be kept hidden after the removal of '%s': %s",
+				    bytecode, name, strerror(-err));
+	}
+}
+
+int route_reopen(void *data, struct inode *parent, enum inode_kind kind,
+		 const char *name, int *ret_fd)
+{
+	struct fs *fs = data;
+	_cleanup_handle_ struct handle *dir = NULL;
+	_cleanup_close_ int part = -1;
+	int fd, err, at;
+
+	if (kind == INODE_SHADOW)
+		return store_open_part(&fs->store, STORE_CACHE, inode_id(parent),
+				       ret_fd);
+	if (kind == INODE_STORE && inode_kind(parent) == INODE_SOURCE) {
+		err = store_open_part(&fs->store, STORE_BESIDE, inode_id(parent),
+				      &part);
+		at = part;
+	} else {
+		err = inode_open(fs->inodes, parent, HANDLE_PATH, &dir);
+		at = err ? -1 : handle_fd(dir);
+	}
+	if (err)
+		return err;
+	if (kind == INODE_SOURCE)
+		return source_open_child(&fs->source, at, name, ret_fd);
+	fd = openat(at, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	*ret_fd = fd;
+	return 0;
+}

@@ -1,0 +1,320 @@
+/*
+ * A session: builds the modules in order, mounts, serves, tears down in reverse.
+ *
+ * The order matters.  Everything that is opened by a path (source, /proc, the
+ * store's helper) is opened before mounting, since afterwards the path may lead
+ * into our own mount.  Threads start last.
+ */
+#include "session.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+
+#include "cred.h"
+#include "fs.h"
+#include "log.h"
+#include "mounts.h"
+#include "ops.h"
+#include "reply.h"
+#include "route.h"
+#include "status.h"
+#include "util.h"
+
+enum {
+	/* Idle descriptors for writing are given up after this. */
+	SETTLE_SECONDS = 1,
+	MIN_THREADS = 2,
+};
+
+struct session {
+	struct fs fs;		/* first: libfuse hands it to every operation */
+	struct fuse_session *fuse;	/* owned */
+	void (*ready)(void *data);
+	void *data;
+	bool was_ready;
+	pthread_t settler;
+};
+
+/* What libfuse said last while it was mounting; this thread alone. */
+static char libfuse_words[512];
+
+static void note_libfuse(enum fuse_log_level level, const char *format,
+			 va_list args)
+{
+	if (level <= FUSE_LOG_ERR)
+		vsnprintf(libfuse_words, sizeof(libfuse_words), format, args);
+}
+
+static void log_libfuse(enum fuse_log_level level, const char *format,
+			va_list args)
+{
+	char text[512];
+
+	vsnprintf(text, sizeof(text), format, args);
+	log_at(level <= FUSE_LOG_ERR ? LOG_LEVEL_ERROR :
+	       level <= FUSE_LOG_WARNING ? LOG_LEVEL_WARNING : LOG_LEVEL_DEBUG,
+	       "%s", text);
+}
+
+/* As many descriptors as we may have; the inode table gets three quarters. */
+static unsigned raise_descriptors(void)
+{
+	/* More than this many would only fill the kernel's memory. */
+	const rlim_t most = 1 << 20;
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return 256;
+	limit.rlim_cur = limit.rlim_max < most ? limit.rlim_max : most;
+	if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
+		getrlimit(RLIMIT_NOFILE, &limit);
+	return (unsigned)(limit.rlim_cur < most ? limit.rlim_cur : most) / 4 * 3;
+}
+
+static int fail(const char *what, int err)
+{
+	complain("%s: %s", what, strerror(-err));
+	return err;
+}
+
+static int open_store(struct fs *fs)
+{
+	int err = store_create(&fs->store, fs->opts->size, fs->opts->inodes);
+
+	if (err == -EPERM || err == -EACCES || err == -ENOSYS || err == -ENOSPC)
+		complain("store: can't make a private tmpfs: %s; run as root, or allow "
+			 "user namespaces (sysctl user.max_user_namespaces, "
+			 "kernel.unprivileged_userns_clone)", strerror(-err));
+	else if (err)
+		complain("store: can't make a private tmpfs: %s", strerror(-err));
+	if (err)
+		return err;
+	int fd = fcntl(fs->store.empty, F_DUPFD_CLOEXEC, 3);
+	fs->empty = fd < 0 ? NULL : handle_create(fd);
+	return fs->empty ? 0 : fail("store", -ENOMEM);
+}
+
+static int build(struct session *session, const struct opts *opts)
+{
+	struct fs *fs = &session->fs;
+	int err;
+
+	fs->opts = opts;
+	fs->timeout = opts->timeout;
+	fs->describe = status_describe;
+	fs->source.fd = fs->store.root = fs->store.empty = -1;
+	err = devices_init(&fs->devices);
+	if (!err)
+		err = cred_init();
+	if (err)
+		return fail("can't open /proc/self/fd, is /proc mounted", err);
+	err = source_open(&fs->source, opts->source);
+	if (err)
+		return fail(opts->source, err);
+	err = open_store(fs);
+	if (err)
+		return err;
+	err = inode_table_create(&fs->inodes, fs->source.fd, raise_descriptors(),
+				 &fs->devices, route_reopen, fs);
+	return err ? fail("inode table", err) : 0;
+}
+
+static void demolish(struct session *session)
+{
+	struct fs *fs = &session->fs;
+
+	if (session->fuse)
+		fuse_session_destroy(session->fuse);
+	inode_table_destroy(fs->inodes);
+	handle_put(fs->empty);
+	store_destroy(&fs->store);
+	source_close(&fs->source);
+	devices_destroy(&fs->devices);
+}
+
+/* The kernel's first request: the mount is usable from here on. */
+static void on_init(void *data, struct fuse_conn_info *conn)
+{
+	struct session *session = data;
+
+	ops_negotiate(conn);
+	session->was_ready = true;
+	session->ready(session->data);
+}
+
+/* The words for libfuse: those of the user and ours. */
+static int build_words(const struct opts *opts, struct fuse_args *ret)
+{
+	_cleanup_free_ char *words = NULL, *fsname = NULL;
+	int err = 0;
+
+	for (int i = 0; i < opts->fuse.argc; i++)
+		err |= fuse_opt_add_arg(ret, opts->fuse.argv[i]);
+	err |= fuse_opt_add_opt(&words, "default_permissions");
+	err |= fuse_opt_add_opt(&words, "subtype=pycachefs");
+	if (opts->allow_other || geteuid() == 0)
+		err |= fuse_opt_add_opt(&words, "allow_other");
+	if (!opts->fsname_given) {
+		err |= asprintf(&fsname, "fsname=%s", opts->source) < 0;
+		err |= !err && fuse_opt_add_opt_escaped(&words, fsname);
+	}
+	err |= fuse_opt_add_arg(ret, "-o") || fuse_opt_add_arg(ret, words);
+	return err ? -ENOMEM : 0;
+}
+
+static int create_fuse(struct session *session)
+{
+	struct fuse_args args = FUSE_ARGS_INIT(0, NULL);
+	struct fuse_lowlevel_ops ops = ops_table;
+	int err = build_words(session->fs.opts, &args);
+
+	ops.init = on_init;
+	if (!err) {
+		session->fuse = fuse_session_new(&args, &ops, sizeof(ops), session);
+		err = session->fuse ? 0 : -EINVAL;
+	}
+	fuse_opt_free_args(&args);
+	if (err)
+		complain("libfuse refuses the options: %s",
+			 *libfuse_words ? libfuse_words : strerror(-err));
+	return err;
+}
+
+/* fusermount3 writes to standard error itself: catch it, to say it in our line. */
+static int mount_quietly(struct fuse_session *fuse, const char *mountpoint,
+			 char *ret_words, size_t size)
+{
+	_cleanup_close_ int words = memfd_create("stderr", MFD_CLOEXEC);
+	_cleanup_close_ int saved = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
+	bool caught = words >= 0 && saved >= 0 && dup2(words, STDERR_FILENO) >= 0;
+	int result = fuse_session_mount(fuse, mountpoint), err = -errno;
+	ssize_t length = 0;
+
+	if (caught) {
+		length = pread(words, ret_words, size - 1, 0);
+		dup2(saved, STDERR_FILENO);
+	}
+	ret_words[length > 0 ? length : 0] = '\0';
+	return result == 0 ? 0 : err ? err : -EIO;
+}
+
+static int mount_session(struct session *session)
+{
+	const char *mountpoint = session->fs.opts->mountpoint;
+	char words[512];
+	uint64_t dev;
+	bool ours;
+	int err = mount_quietly(session->fuse, mountpoint, words, sizeof(words));
+
+	if (err) {
+		const char *said = *words ? words : libfuse_words;
+		size_t length = strcspn(said, "\n");
+
+		complain("can't mount on '%s': %.*s", mountpoint,
+			 *said ? (int)length : (int)strlen(strerror(-err)),
+			 *said ? said : strerror(-err));
+		return err;
+	}
+	if (mounts_find(mountpoint, &dev, &ours) == 1 && ours)
+		atomic_store(&session->fs.source.own_dev, dev);
+	return 0;
+}
+
+static void *settle(void *data)
+{
+	struct session *session = data;
+	struct handles *handles = inode_handles(session->fs.inodes);
+
+	cred_thread_init();
+	while (handles_settle_wait(handles, SETTLE_SECONDS))
+		handles_settle(handles);
+	return NULL;
+}
+
+/* Starts a thread that no signal is delivered to: those are the main thread's. */
+static int start_settler(struct session *session)
+{
+	sigset_t all, before;
+	int err;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	err = pthread_create(&session->settler, NULL, settle, session);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	return -err;
+}
+
+/*
+ * As many readers as CPUs, each with a queue of its own and never idled out:
+ * fewer leave a CPU waiting, more wake each other up.
+ */
+static int serve(struct session *session)
+{
+	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+	uint64_t threads = session->fs.opts->max_threads;
+	struct fuse_loop_config *config = fuse_loop_cfg_create();
+	int result;
+
+	if (!config)
+		return -ENOMEM;
+	if (!threads)
+		threads = cpus > MIN_THREADS ? (uint64_t)cpus : MIN_THREADS;
+	fuse_loop_cfg_set_clone_fd(config, 1);
+	fuse_loop_cfg_set_max_threads(config, (unsigned)threads);
+	fuse_loop_cfg_set_idle_threads(config, (unsigned)threads);
+	result = fuse_session_loop_mt(session->fuse, config);
+	fuse_loop_cfg_destroy(config);
+	/* Positive: the signal that ended it, which is a way to end well. */
+	return result < 0 ? result : 0;
+}
+
+static int serve_mounted(struct session *session)
+{
+	int err = start_settler(session);
+
+	if (err)
+		return fail("can't start a thread", err);
+	fuse_set_log_func(log_libfuse);
+	log_info("'%s' on '%s': mounted", session->fs.opts->source,
+		 session->fs.opts->mountpoint);
+	err = serve(session);
+	if (err)
+		log_error("'%s': serving has ended: %s",
+			  session->fs.opts->mountpoint, strerror(-err));
+	handles_settle_stop(inode_handles(session->fs.inodes));
+	pthread_join(session->settler, NULL);
+	return err;
+}
+
+int session_run(const struct opts *opts, void (*ready)(void *data), void *data)
+{
+	struct session session = { .ready = ready, .data = data };
+	int err;
+
+	fuse_set_log_func(note_libfuse);
+	err = build(&session, opts);
+	if (!err)
+		err = create_fuse(&session);
+	if (!err && fuse_set_signal_handlers(session.fuse) < 0)
+		err = fail("can't set signal handlers", -EIO);
+	if (!err)
+		err = mount_session(&session);
+	if (!err) {
+		err = serve_mounted(&session);
+		fuse_session_unmount(session.fuse);
+		if (!err && !session.was_ready) {
+			complain("'%s': unmounted before it was usable",
+				 opts->mountpoint);
+			err = -EIO;
+		}
+		log_info("'%s': unmounted", opts->mountpoint);
+	}
+	if (session.fuse)
+		fuse_remove_signal_handlers(session.fuse);
+	demolish(&session);
+	return err;
+}

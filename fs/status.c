@@ -1,0 +1,77 @@
+/*
+ * The figures of a mount as JSON.  Each module gives its own; they are gathered
+ * here and nowhere else, so the keys stay what they are.
+ */
+#include "status.h"
+
+#include <jansson.h>
+#include <unistd.h>
+
+#include "config.h"
+
+static json_t *describe_store(struct fs *fs)
+{
+	struct store_usage usage = { 0 };
+
+	if (store_usage(&fs->store, &usage) < 0)
+		return json_null();
+	return json_pack("{s:s, s:I, s:I, s:I, s:I}",
+			 "kind", "private tmpfs",
+			 "size", (json_int_t)usage.size,
+			 "used", (json_int_t)usage.used,
+			 "inodes", (json_int_t)usage.inodes,
+			 "inodes_used", (json_int_t)usage.inodes_used);
+}
+
+static json_t *describe_inodes(struct fs *fs)
+{
+	struct inode_figures figures;
+
+	inode_table_figures(fs->inodes, &figures);
+	return json_pack("{s:I, s:I, s:I}",
+			 "known", (json_int_t)figures.known,
+			 "descriptors", (json_int_t)figures.descriptors,
+			 "limit", (json_int_t)figures.limit);
+}
+
+static json_t *describe_requests(struct fs *fs)
+{
+	static const char *const names[] = {
+#define X(upper, lower) [FS_##upper] = #lower,
+		FS_OPERATIONS(X)
+#undef X
+	};
+	json_t *requests = json_object();
+
+	for (int i = 0; i < FS_OPERATION_COUNT; i++)
+		json_object_set_new(requests, names[i], json_integer((json_int_t)
+			atomic_load(&fs->figures.requests[i])));
+	return requests;
+}
+
+char *status_describe(struct fs *fs)
+{
+	const struct opts *opts = fs->opts;
+	json_t *root = json_pack(
+		"{s:s, s:s, s:i, s:s, s:s, s:{s:s, s:f, s:s}, s:s, s:o, s:o, s:o, s:{s:I, s:I}}",
+		"source", opts->source,
+		"mountpoint", opts->mountpoint,
+		"pid", (int)getpid(),
+		"version", PYCACHEFS_VERSION,
+		"options", opts->words ? opts->words : "",
+		"coherence",
+			"kind", "timeout",
+			"seconds", fs->timeout,
+			"reason", "changes behind the mount are not watched",
+		"io", "cached",
+		"store", describe_store(fs),
+		"inodes", describe_inodes(fs),
+		"requests", describe_requests(fs),
+		"redirected",
+			"files", (json_int_t)atomic_load(&fs->figures.redirected_files),
+			"bytes", (json_int_t)atomic_load(&fs->figures.redirected_bytes));
+	char *text = root ? json_dumps(root, JSON_COMPACT) : NULL;
+
+	json_decref(root);
+	return text;
+}

@@ -1,0 +1,78 @@
+/*
+ * Small helpers that every layer uses.  Nothing here knows about bytecode,
+ * FUSE or the mount.
+ */
+#include "util.h"
+
+#include <fcntl.h>
+#include <string.h>
+
+enum { MAX_DEPTH = 1000 };
+
+bool starts_with(const char *text, const char *prefix)
+{
+	return strncmp(text, prefix, strlen(prefix)) == 0;
+}
+
+bool ends_with(const char *text, const char *suffix)
+{
+	size_t length = strlen(text), tail = strlen(suffix);
+
+	return length >= tail && strcmp(text + length - tail, suffix) == 0;
+}
+
+bool is_dot(const char *name)
+{
+	return strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
+}
+
+int open_dir_at(int dirfd, const char *name, DIR **ret)
+{
+	_cleanup_close_ int fd = openat(dirfd, name,
+			O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+
+	if (fd < 0)
+		return -errno;
+	DIR *dir = fdopendir(fd);
+	if (!dir)
+		return -errno;
+	steal_fd(&fd);
+	*ret = dir;
+	return 0;
+}
+
+static int remove_level(int at, const char *name, int depth)
+{
+	_cleanup_dir_ DIR *dir = NULL;
+	struct dirent *entry;
+	int err;
+
+	if (unlinkat(at, name, 0) == 0 || errno == ENOENT)
+		return 0;
+	/* unlink(2) of a directory: EISDIR on Linux, EPERM by POSIX. */
+	if (errno != EISDIR && errno != EPERM)
+		return -errno;
+	if (depth == MAX_DEPTH)
+		return -ELOOP;
+
+	err = open_dir_at(at, name, &dir);
+	if (err)
+		return err == -ENOTDIR ? -EPERM : err;
+	while ((errno = 0, entry = readdir(dir))) {
+		if (is_dot(entry->d_name))
+			continue;
+		err = remove_level(dirfd(dir), entry->d_name, depth + 1);
+		if (err)
+			return err;
+	}
+	if (errno)
+		return -errno;
+	if (unlinkat(at, name, AT_REMOVEDIR) < 0 && errno != ENOENT)
+		return -errno;
+	return 0;
+}
+
+int remove_tree_at(int dirfd, const char *name)
+{
+	return remove_level(dirfd, name, 0);
+}

@@ -1,0 +1,31 @@
+/*
+ * Attributes as users see them: inode numbers that never collide, and those of a
+ * `__pycache__`, which are its directory's until they are changed.
+ */
+#ifndef PYCACHEFS_ATTR_H
+#define PYCACHEFS_ATTR_H
+
+#include <sys/stat.h>
+
+#include "fs.h"
+
+/* Turns the inode number of a file's own attributes into the one to show. */
+uint64_t attr_ino(struct fs *fs, enum inode_kind kind, uint64_t dev, uint64_t ino);
+
+/* The attributes of @inode.  Returns 0 or negative errno. */
+int attr_get(struct fs *fs, struct inode *inode, struct statx *ret);
+
+/*
+ * Gives the `__pycache__` @shadow, whose part of the store @fd is, owner, mode and
+ * ACLs of its own, equal to those of its directory, unless it has its own already.
+ * Returns 0 or negative errno.
+ */
+int attr_detach_shadow(struct fs *fs, struct inode *shadow, int fd);
+
+/*
+ * The handle whose ACLs count for @shadow: its own or its directory's.  Returns 0
+ * with a reference, or negative errno.
+ */
+int attr_acl_holder(struct fs *fs, struct inode *shadow, struct handle **ret);
+
+#endif

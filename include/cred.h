@@ -1,0 +1,56 @@
+/*
+ * Acting as the caller: whose file is made, and under which umask.
+ *
+ * The kernel checks permissions before it asks the daemon (default_permissions).
+ * What is left is that files belong to their maker and that the source's kernel
+ * strips setuid, setgid and capabilities as it would natively.  Both hang on the
+ * thread's filesystem uid and gid, its umask and its capabilities; a thread that
+ * serves requests keeps all of them for itself (unshare(CLONE_FS), and raw system
+ * calls, which glibc does not spread to the other threads).
+ */
+#ifndef PYCACHEFS_CRED_H
+#define PYCACHEFS_CRED_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+struct caller {
+	uid_t uid;
+	gid_t gid;
+	mode_t umask;
+	const gid_t *groups;	/* supplementary; NULL: not needed */
+	int group_count;
+};
+
+enum cred_power {
+	/* Whatever the kernel let the caller do: only ownership and the stripping
+	 * of privileges are theirs. */
+	CRED_ALLOWED,
+	/* Nothing that the caller could not do natively. */
+	CRED_STRICT,
+};
+
+/*
+ * Notes what this process may do, before threads start, and opens /proc/self/fd,
+ * which cred_thread_init() makes each thread's working directory.  So a name "7"
+ * is descriptor 7 to calls that take no descriptor.  Returns 0 or negative errno.
+ */
+int cred_init(void);
+
+/* O_PATH of /proc/self/fd, for as long as the process lives. */
+int cred_proc_fd(void);
+
+/* Whether the daemon can act as other users (else every caller is its own). */
+bool cred_can_switch(void);
+
+/* Makes the calling thread fit to serve; cheap when it is already. */
+void cred_thread_init(void);
+
+/*
+ * Acts as @caller until cred_restore().  Not nested.  Returns 0 or negative errno,
+ * in which case nothing was changed.
+ */
+int cred_become(const struct caller *caller, enum cred_power power);
+void cred_restore(void);
+
+#endif

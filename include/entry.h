@@ -1,0 +1,33 @@
+/*
+ * Entries: from a place to an inode that the kernel may know.
+ */
+#ifndef PYCACHEFS_ENTRY_H
+#define PYCACHEFS_ENTRY_H
+
+#define FUSE_USE_VERSION 317
+#include <fuse_lowlevel.h>
+
+#include "fs.h"
+#include "route.h"
+
+/* The answer that a name does not exist, which the kernel may remember. */
+void entry_missing(const struct fs *fs, struct fuse_entry_param *ret);
+
+/*
+ * Looks @place up for the kernel, in the directory @parent.  Returns 0 with an
+ * entry that counts as one lookup, or negative errno (-ENOENT: not there).
+ */
+int entry_find(struct fs *fs, struct inode *parent, const struct place *place,
+	       struct fuse_entry_param *ret);
+
+/*
+ * The same for a file that is open as @fd, which is taken even on error;
+ * @open_for says what it is good for.
+ */
+int entry_open(struct fs *fs, struct inode *parent, const struct place *place,
+	       int fd, enum handle_use open_for, struct fuse_entry_param *ret);
+
+/* Takes an entry back that was not sent. */
+void entry_forget(struct fs *fs, const struct fuse_entry_param *entry);
+
+#endif

@@ -1,0 +1,59 @@
+/*
+ * What a mount consists of: configuration, both trees, the inode table, and the
+ * figures.  Built by session.c, handed to every operation.
+ */
+#ifndef PYCACHEFS_FS_H
+#define PYCACHEFS_FS_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include "identity.h"
+#include "inode.h"
+#include "opts.h"
+#include "source.h"
+#include "store.h"
+
+/* Requests that are counted, in the order in which `status` lists them. */
+#define FS_OPERATIONS(X) \
+	X(LOOKUP, lookup) X(FORGET, forget) X(GETATTR, getattr) \
+	X(SETATTR, setattr) X(STATX, statx) X(READLINK, readlink) \
+	X(MKNOD, mknod) X(MKDIR, mkdir) X(UNLINK, unlink) X(RMDIR, rmdir) \
+	X(SYMLINK, symlink) X(RENAME, rename) X(LINK, link) X(OPEN, open) \
+	X(READ, read) X(WRITE, write) X(FLUSH, flush) X(FSYNC, fsync) \
+	X(OPENDIR, opendir) X(READDIR, readdir) X(READDIRPLUS, readdirplus) \
+	X(FSYNCDIR, fsyncdir) X(STATFS, statfs) X(SETXATTR, setxattr) \
+	X(GETXATTR, getxattr) X(LISTXATTR, listxattr) \
+	X(REMOVEXATTR, removexattr) X(CREATE, create) X(TMPFILE, tmpfile) \
+	X(IOCTL, ioctl) X(FALLOCATE, fallocate) X(LSEEK, lseek) \
+	X(COPY_FILE_RANGE, copy_file_range)
+
+enum fs_operation {
+#define X(upper, lower) FS_##upper,
+	FS_OPERATIONS(X)
+#undef X
+	FS_OPERATION_COUNT
+};
+
+/* Grow only; read by `status`. */
+struct fs_figures {
+	_Atomic uint64_t requests[FS_OPERATION_COUNT];
+	_Atomic uint64_t redirected_files;	/* made in the store */
+	_Atomic uint64_t redirected_bytes;	/* written to it */
+};
+
+struct fs {
+	const struct opts *opts;	/* borrowed; does not change */
+	double timeout;			/* seconds; does not change */
+	struct devices devices;
+	struct source source;
+	struct store store;
+	struct handle *empty;		/* the store's empty directory; owned */
+	struct inode_table *inodes;	/* owned */
+	struct fs_figures figures;
+	/* The JSON text of `status`, which the caller frees; NULL when memory is
+	 * short.  Set before requests are served. */
+	char *(*describe)(struct fs *fs);
+};
+
+#endif

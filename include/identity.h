@@ -1,0 +1,68 @@
+/*
+ * What makes a file the same file: device, inode number and birth.
+ *
+ * An inode number alone is reused as soon as its file is gone.  The birth tells
+ * the two apart: the birth time where the filesystem keeps one, else a digest
+ * of the file handle, which holds the inode's generation.
+ *
+ * overlayfs is the exception.  A change copies a file up from the lower layer,
+ * and the copy has a birth time of its own while it stays the same file to every
+ * user; there the handle stands in at once, since it goes on naming the origin
+ * (fs/overlayfs/export.c, ovl_check_encode_origin()).
+ */
+#ifndef PYCACHEFS_IDENTITY_H
+#define PYCACHEFS_IDENTITY_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/stat.h>
+
+/* Compared and hashed as bytes: no padding. */
+struct file_id {
+	uint64_t dev;
+	uint64_t ino;
+	uint64_t birth;		/* 0: not known */
+};
+
+/* Filesystems met so far; there are few, and none is ever dropped. */
+struct devices {
+	pthread_mutex_t lock;	/* guards all below */
+	struct device {
+		uint64_t dev;
+		bool is_overlay;
+	} *known;		/* owned */
+	unsigned count;
+};
+
+int devices_init(struct devices *devices);
+void devices_destroy(struct devices *devices);
+
+/*
+ * Looks at @name below @at without following a symlink; an empty name means @at
+ * itself, which may be an O_PATH descriptor.  Fills @ret_stat and, unless it is
+ * NULL, @ret_id.  Any thread.  Returns 0 or negative errno.
+ */
+int identify(struct devices *devices, int at, const char *name,
+	     struct stat *ret_stat, struct file_id *ret_id);
+
+/* As identify(), with the birth time as statx(2) tells it. */
+int identify_statx(struct devices *devices, int at, const char *name,
+		   struct statx *ret_statx, struct file_id *ret_id);
+
+void stat_from_statx(const struct statx *from, struct stat *ret);
+
+/*
+ * The inode number to show for a file of the source.  A mount has one device
+ * number, so files of further filesystems mounted below the source get their
+ * device's index mixed into bits 48 to 59; the first device's stay as they are.
+ * Bits 60 to 62 are left to the store: see INO_STORE.
+ */
+uint64_t shown_ino(struct devices *devices, uint64_t dev, uint64_t ino);
+
+/* Set in the inode number of everything that lies in the store, and in that of
+ * a directory's `__pycache__`, so that neither can equal a number of the source. */
+#define INO_STORE (UINT64_C(1) << 62)
+#define INO_SHADOW (UINT64_C(1) << 61)
+
+#endif

@@ -1,0 +1,39 @@
+/*
+ * The daemon's log and the command's messages.
+ *
+ * Low layers return errors; the layer where an error ends logs it, once.
+ *   error    an operation was lost
+ *   warning  went on with less (the message says what)
+ *   info     life cycle
+ *   debug    a line per operation
+ * Subjects are in 'single quotes'.  All functions may be called by any thread.
+ */
+#ifndef PYCACHEFS_LOG_H
+#define PYCACHEFS_LOG_H
+
+#include <stdbool.h>
+
+enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARNING, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG };
+
+/* The most talkative level that is written.  Set before threads start. */
+void log_set_level(enum log_level level);
+bool log_wants(enum log_level level);
+
+/* From now on to syslog rather than to standard error: the daemon detaches. */
+void log_use_syslog(void);
+
+void log_at(enum log_level level, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+
+#define log_error(...) log_at(LOG_LEVEL_ERROR, __VA_ARGS__)
+#define log_warning(...) log_at(LOG_LEVEL_WARNING, __VA_ARGS__)
+#define log_info(...) log_at(LOG_LEVEL_INFO, __VA_ARGS__)
+#define log_debug(...) log_at(LOG_LEVEL_DEBUG, __VA_ARGS__)
+
+/*
+ * A message of the command to its user, one line on standard error:
+ * "pycachefs: WHAT: WHY".  Line breaks inside become spaces.
+ */
+void complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+#endif

@@ -1,0 +1,53 @@
+/*
+ * The rules: which names of a source directory are cache entries.
+ *
+ * Pure policy.  A name is classified by itself alone; for bytecode beside its
+ * source the class comes with the name of that source, and whoever knows the
+ * directory asks whether it exists there.
+ */
+#ifndef PYCACHEFS_NAMES_H
+#define PYCACHEFS_NAMES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "util.h"
+
+enum name_class {
+	NAME_PLAIN,	/* the source's own */
+	NAME_PYCACHE,	/* `__pycache__` itself */
+	NAME_ALSO,	/* named by the option also= */
+	NAME_BYTECODE,	/* a cache entry while its module exists beside it */
+};
+
+/* What also= named.  Zeroed is empty. */
+struct names {
+	char **also;	/* globs, each owned */
+	size_t also_count;
+};
+
+/* How many names of legacy bytecode a module has: see names_legacy(). */
+#define NAMES_LEGACY 3
+
+/*
+ * Adds a name or glob to the rules, which copy it.  Returns 0, -EINVAL when it
+ * is empty, ".", ".." or holds a slash, or -ENOMEM.
+ */
+int names_add(struct names *names, const char *glob);
+void names_clear(struct names *names);
+
+/*
+ * Classifies @name.  For NAME_BYTECODE the name of its module, such as "x.py",
+ * is written to @ret_module; otherwise it is left alone.  Any thread.
+ */
+enum name_class names_classify(const struct names *names, const char *name,
+			       char ret_module[NAME_SIZE]);
+
+/*
+ * The @index-th (below NAMES_LEGACY) name under which legacy writers keep the
+ * bytecode of the module "X.py": "X.pyc", "X.pyo", "X$py.class".  Returns false
+ * when @module is no module or the name would be too long.
+ */
+bool names_legacy(const char *module, int index, char ret[NAME_SIZE]);
+
+#endif

@@ -1,0 +1,53 @@
+/*
+ * The command line and the words of -o.
+ *
+ * One table says everything about an option: how it is spelt, what values it
+ * takes, where the value goes, and what --help prints.  libfuse's parser cuts
+ * the command line; words that belong to libfuse or to mount(8) are known too, so
+ * that any other word is an error.
+ */
+#ifndef PYCACHEFS_OPTS_H
+#define PYCACHEFS_OPTS_H
+
+#include <fuse_opt.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "names.h"
+
+struct opts {
+	char *source;		/* owned; as given */
+	char *mountpoint;	/* owned; NULL: over the source */
+	char *words;		/* owned; the words of -o as they took effect */
+	bool foreground;
+	bool debug;
+	bool help, version;
+	bool read_only;
+	bool allow_other;
+	bool fsname_given;
+	uint64_t size;		/* of the store, in bytes */
+	uint64_t inodes;	/* of the store; 0: derived from size */
+	uint64_t max_threads;	/* 0: as many as CPUs */
+	double timeout;		/* seconds that names and attributes are cached */
+	struct names names;	/* also= */
+	struct fuse_args fuse;	/* what is libfuse's */
+};
+
+/*
+ * Parses @argv as `mount` takes it.  Returns 0; or -EINVAL after complaining, or
+ * -ENOMEM.  opts_clear() in either case.
+ */
+int opts_parse(struct opts *ret, int argc, char **argv);
+void opts_clear(struct opts *opts);
+
+/* Prints the options that -o takes, a line each, for --help. */
+void opts_help(FILE *out);
+
+/*
+ * A number of bytes such as "64K", "256M", "1G" or "4096".  Returns 0, -EINVAL
+ * when it is no number or zero, or -ERANGE when it does not fit.
+ */
+int opts_parse_size(const char *text, uint64_t *ret);
+
+#endif

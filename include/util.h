@@ -1,0 +1,71 @@
+/*
+ * Small helpers that every layer uses: scoped clean-up, directory reading,
+ * removal of whole trees.
+ */
+#ifndef PYCACHEFS_UTIL_H
+#define PYCACHEFS_UTIL_H
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define ARRAY_SIZE(array) (sizeof(array) / sizeof((array)[0]))
+
+/* The largest name that a Linux filesystem holds, with its NUL. */
+#define NAME_SIZE 256
+
+static inline void cleanup_close(int *fd)
+{
+	if (*fd >= 0)
+		close(*fd);
+}
+
+static inline void cleanup_free(void *pointer)
+{
+	free(*(void **)pointer);
+}
+
+static inline void cleanup_dir(DIR **dir)
+{
+	if (*dir)
+		closedir(*dir);
+}
+
+/* Close, free or closedir when the variable goes out of scope. */
+#define _cleanup_close_ __attribute__((cleanup(cleanup_close)))
+#define _cleanup_free_ __attribute__((cleanup(cleanup_free)))
+#define _cleanup_dir_ __attribute__((cleanup(cleanup_dir)))
+
+/* Hands an owned descriptor on: the variable no longer owns it. */
+static inline int steal_fd(int *fd)
+{
+	int value = *fd;
+
+	*fd = -1;
+	return value;
+}
+
+bool starts_with(const char *text, const char *prefix);
+bool ends_with(const char *text, const char *suffix);
+
+/* Whether @name is "." or "..". */
+bool is_dot(const char *name);
+
+/*
+ * Opens @name below @dirfd as a directory stream.  The caller owns the result.
+ * Returns 0 or negative errno; symlinks are not followed (-ELOOP or -ENOTDIR).
+ */
+int open_dir_at(int dirfd, const char *name, DIR **ret);
+
+/*
+ * Removes @name below @dirfd, whatever it is, with all below it.  Stops at the
+ * first error.  Trees deeper than 1,000 levels give -ELOOP, since each level
+ * costs a descriptor.  Returns 0 or negative errno; a missing name is 0.
+ */
+int remove_tree_at(int dirfd, const char *name);
+
+#endif
