@@ -144,6 +144,8 @@ static void on_init(void *data, struct fuse_conn_info *conn)
 	ops_negotiate(conn);
 	session->was_ready = true;
 	session->ready(session->data);
+	log_info("'%s' on '%s': mounted", session->fs.opts->source,
+		 session->fs.opts->mountpoint);
 }
 
 /* The words for libfuse: those of the user and ours. */
@@ -279,8 +281,6 @@ static int serve_mounted(struct session *session)
 	if (err)
 		return fail("can't start a thread", err);
 	fuse_set_log_func(log_libfuse);
-	log_info("'%s' on '%s': mounted", session->fs.opts->source,
-		 session->fs.opts->mountpoint);
 	err = serve(session);
 	if (err)
 		log_error("'%s': serving has ended: %s",

@@ -196,7 +196,8 @@ fetch_source() (
 		-o Acquire::Languages=none
 	)
 	{
-		apt-get "${options[@]}" update && apt-get "${options[@]}" source --download-only fuse3
+		apt-get "${options[@]}" update &&
+			apt-get "${options[@]}" source --download-only fuse3
 	} >"$private/log" 2>&1 </dev/null || exit 1
 	is_source_of "$wrap" "$file" || exit 1
 	# Under a name of its own first: a half-written tarball would stop meson.
