@@ -104,7 +104,7 @@ int attr_detach_shadow(struct fs *fs, struct inode *shadow, int fd)
 {
 	_cleanup_handle_ struct handle *directory = NULL;
 	struct stat own, model;
-	char number[16];
+	char name[FD_NAME_SIZE];
 	int err;
 
 	if (fstat(fd, &own) < 0)
@@ -119,8 +119,7 @@ int attr_detach_shadow(struct fs *fs, struct inode *shadow, int fd)
 	/* A plain user's daemon may not give files away; its users are one. */
 	(void)fchownat(fd, "", model.st_uid, model.st_gid, AT_EMPTY_PATH);
 	copy_acl(handle_fd(directory), fd);
-	snprintf(number, sizeof(number), "%d", fd);
-	if (fchmodat(cred_proc_fd(), number, model.st_mode & 03777, 0) < 0)
+	if (fchmodat(cred_proc_fd(), fd_name(fd, name), model.st_mode & 03777, 0) < 0)
 		return -errno;
 	return 0;
 }

@@ -146,9 +146,12 @@ static void print_mount(const json_t *mount)
 	printf("  redirected  %lld files, %s\n",
 	       (long long)number(mount, "redirected", "files"),
 	       readable(number(mount, "redirected", "bytes"), bytes));
-	printf("  coherence   time limit of %g s: %s\n",
-	       json_number_value(json_object_get(coherence, "seconds")),
-	       text(coherence, "reason"));
+	if (strcmp(text(coherence, "kind"), "watch") == 0)
+		puts("  coherence   changes behind the mount are watched");
+	else
+		printf("  coherence   time limit of %g s: %s\n",
+		       json_number_value(json_object_get(coherence, "seconds")),
+		       text(coherence, "reason"));
 	printf("  inodes      %lld known, %lld of %lld descriptors open\n",
 	       (long long)number(mount, "inodes", "known"),
 	       (long long)number(mount, "inodes", "descriptors"),

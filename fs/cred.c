@@ -14,6 +14,7 @@
 #include <linux/capability.h>
 #include <sched.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/fsuid.h>
 #include <sys/stat.h>
@@ -67,6 +68,20 @@ int cred_init(void)
 int cred_proc_fd(void)
 {
 	return proc_fd;
+}
+
+const char *fd_name(int fd, char ret[FD_NAME_SIZE])
+{
+	snprintf(ret, FD_NAME_SIZE, "%d", fd);
+	return ret;
+}
+
+int cred_reopen(int fd, int flags)
+{
+	char name[FD_NAME_SIZE];
+	int result = openat(proc_fd, fd_name(fd, name), flags | O_CLOEXEC);
+
+	return result < 0 ? -errno : result;
 }
 
 bool cred_can_switch(void)

@@ -6,23 +6,28 @@
 #include <fcntl.h>
 
 #include "attr.h"
+#include "fresh.h"
 #include "util.h"
 
-static void fill(const struct fs *fs, const struct inode *inode,
+static void fill(struct fs *fs, const struct inode *parent,
+		 const struct place *place, const struct inode *inode,
 		 const struct stat *attr, struct fuse_entry_param *ret)
 {
 	*ret = (struct fuse_entry_param){
 		.ino = inode_number(inode),
 		.attr = *attr,
-		.attr_timeout = fs->timeout,
-		.entry_timeout = fs->timeout,
+		.attr_timeout = fresh_attr(fs, inode),
+		.entry_timeout = fresh_name(fs, parent, place),
 	};
 }
 
-void entry_missing(const struct fs *fs, struct fuse_entry_param *ret)
+void entry_missing(struct fs *fs, const struct inode *parent,
+		   const struct place *place, struct fuse_entry_param *ret)
 {
 	/* Number 0 with a time limit: remember that there is none. */
-	*ret = (struct fuse_entry_param){ .entry_timeout = fs->timeout };
+	*ret = (struct fuse_entry_param){
+		.entry_timeout = fresh_name(fs, parent, place),
+	};
 }
 
 void entry_forget(struct fs *fs, const struct fuse_entry_param *entry)
@@ -31,25 +36,38 @@ void entry_forget(struct fs *fs, const struct fuse_entry_param *entry)
 		inode_forget(fs->inodes, entry->ino, 1);
 }
 
-/* `__pycache__` of @parent, whether or not anything was written to it. */
-static int find_shadow(struct fs *fs, struct inode *parent, const char *name,
-		       struct fuse_entry_param *ret)
+/* Reads the attributes of what was just looked up into the answer. */
+static int complete(struct fs *fs, struct inode *parent, const struct place *place,
+		    struct inode *inode, struct fuse_entry_param *ret)
 {
-	struct inode *inode;
 	struct statx stx;
 	struct stat attr;
-	int err = inode_lookup(fs->inodes, INODE_SHADOW, inode_id(parent), S_IFDIR,
-			       parent, name, -1, HANDLE_PATH, &inode);
+	int err;
 
-	if (err)
-		return err;
+	/* Watched first: what changes after this is heard of. */
+	if (inode_type(inode) == S_IFDIR)
+		fresh_watch(fs, inode);
 	err = attr_get(fs, inode, &stx);
 	if (err) {
 		inode_forget(fs->inodes, inode_number(inode), 1);
 	} else {
 		stat_from_statx(&stx, &attr);
-		fill(fs, inode, &attr, ret);
+		fill(fs, parent, place, inode, &attr, ret);
 	}
+	return err;
+}
+
+/* `__pycache__` of @parent, whether or not anything was written to it. */
+static int find_shadow(struct fs *fs, struct inode *parent,
+		       const struct place *place, struct fuse_entry_param *ret)
+{
+	struct inode *inode;
+	int err = inode_lookup(fs->inodes, INODE_SHADOW, inode_id(parent), S_IFDIR,
+			       parent, place->name, -1, HANDLE_PATH, &inode);
+
+	if (err)
+		return err;
+	err = complete(fs, parent, place, inode, ret);
 	inode_put(fs->inodes, inode);
 	return err;
 }
@@ -66,14 +84,18 @@ int entry_open(struct fs *fs, struct inode *parent, const struct place *place,
 		close(fd);
 		return err;
 	}
-	attr.st_ino = attr_ino(fs, place->kind, attr.st_dev, attr.st_ino);
 	err = inode_lookup(fs->inodes, place->kind, &id, attr.st_mode, parent,
 			   place->name, fd, open_for, &inode);
 	if (err)
 		return err;
-	fill(fs, inode, &attr, ret);
+	if (S_ISDIR(attr.st_mode) && !inode_is_watched(inode)) {
+		err = complete(fs, parent, place, inode, ret);
+	} else {
+		attr.st_ino = attr_ino(fs, place->kind, attr.st_dev, attr.st_ino);
+		fill(fs, parent, place, inode, &attr, ret);
+	}
 	inode_put(fs->inodes, inode);
-	return 0;
+	return err;
 }
 
 int entry_find(struct fs *fs, struct inode *parent, const struct place *place,
@@ -82,7 +104,7 @@ int entry_find(struct fs *fs, struct inode *parent, const struct place *place,
 	int fd, err = 0;
 
 	if (place->kind == INODE_SHADOW)
-		return find_shadow(fs, parent, place->name, ret);
+		return find_shadow(fs, parent, place, ret);
 	if (place->kind == INODE_SOURCE) {
 		err = source_open_child(&fs->source, place->dirfd, place->name, &fd);
 	} else {

@@ -5,7 +5,6 @@
 
 #include <fcntl.h>
 #include <stdatomic.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -230,14 +229,14 @@ static struct handle *install(struct handles *handles, struct inode *inode,
 	return handle;
 }
 
-void handles_drop(struct handles *handles, struct inode *inode)
+struct handle *handles_take(struct handles *handles, struct inode *inode)
 {
 	struct handle *handle;
 
 	pthread_mutex_lock(&handles->lock);
 	handle = detach_locked(handles, inode);
 	pthread_mutex_unlock(&handles->lock);
-	handle_put(handle);
+	return handle;
 }
 
 void handles_offer(struct handles *handles, struct inode *inode, int fd,
@@ -353,18 +352,15 @@ static int reopen(const struct handle *handle, enum handle_use use,
 		  struct handle **ret)
 {
 	bool writes = use == HANDLE_WRITE, reads = true;
-	char number[16];
-	int fd;
+	int fd = cred_reopen(handle->fd, (writes ? O_RDWR : O_RDONLY) |
+			     O_NOCTTY | O_NONBLOCK);
 
-	snprintf(number, sizeof(number), "%d", handle->fd);
-	fd = openat(cred_proc_fd(), number,
-		    (writes ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-	if (fd < 0 && errno == EACCES && writes) {
-		fd = openat(cred_proc_fd(), number, O_WRONLY | O_CLOEXEC);
+	if (fd == -EACCES && writes) {
+		fd = cred_reopen(handle->fd, O_WRONLY);
 		reads = false;
 	}
 	if (fd < 0)
-		return -errno;
+		return fd;
 	*ret = handle_new(fd, reads, writes);
 	return *ret ? 0 : -ENOMEM;
 }
@@ -428,13 +424,13 @@ void handles_unpin(struct handles *handles, struct inode *inode)
 /* An O_PATH handle in place of @handle, or NULL when that could not be undone. */
 static struct handle *without_writing(const struct handle *handle)
 {
-	char number[16];
+	char name[FD_NAME_SIZE];
 	int fd;
 
-	snprintf(number, sizeof(number), "%d", handle->fd);
-	if (faccessat(cred_proc_fd(), number, W_OK, AT_EACCESS) < 0)
+	if (faccessat(cred_proc_fd(), fd_name(handle->fd, name), W_OK,
+		      AT_EACCESS) < 0)
 		return NULL;
-	fd = openat(cred_proc_fd(), number, O_PATH | O_CLOEXEC);
+	fd = cred_reopen(handle->fd, O_PATH);
 	return fd < 0 ? NULL : handle_new(fd, false, false);
 }
 

@@ -86,28 +86,37 @@ static int device_is_overlay(struct devices *devices, uint64_t dev, int at,
 	return err < 0 ? err : 0;
 }
 
-/* FNV-1a over the file handle; 0 where there is none. */
-static uint64_t handle_digest(int at, const char *name)
+int file_handle_get(int at, const char *name, union any_handle *ret)
 {
-	union {
-		struct file_handle handle;
-		char space[sizeof(struct file_handle) + MAX_HANDLE_SZ];
-	} buffer;
-	const unsigned char *bytes = buffer.handle.f_handle;
-	uint64_t digest = UINT64_C(0xcbf29ce484222325);
 	int mount_id;
 
-	buffer.handle.handle_bytes = MAX_HANDLE_SZ;
-	if (name_to_handle_at(at, name, &buffer.handle, &mount_id,
-			      AT_EMPTY_PATH | AT_HANDLE_FID) < 0) {
-		buffer.handle.handle_bytes = MAX_HANDLE_SZ;
-		if (name_to_handle_at(at, name, &buffer.handle, &mount_id,
-				      AT_EMPTY_PATH) < 0)
-			return 0;
-	}
-	for (unsigned i = 0; i < buffer.handle.handle_bytes; i++)
-		digest = (digest ^ bytes[i]) * UINT64_C(0x100000001b3);
-	return digest;
+	ret->handle.handle_bytes = MAX_HANDLE_SZ;
+	if (name_to_handle_at(at, name, &ret->handle, &mount_id,
+			      AT_EMPTY_PATH | AT_HANDLE_FID) == 0)
+		return 0;
+	ret->handle.handle_bytes = MAX_HANDLE_SZ;
+	return name_to_handle_at(at, name, &ret->handle, &mount_id,
+				 AT_EMPTY_PATH) < 0 ? -errno : 0;
+}
+
+uint64_t identity_digest(const void *data, size_t size, uint64_t seed)
+{
+	const unsigned char *bytes = data;
+
+	for (size_t i = 0; i < size; i++)
+		seed = (seed ^ bytes[i]) * UINT64_C(0x100000001b3);
+	return seed;
+}
+
+/* 0 where the filesystem gives no handles. */
+static uint64_t handle_digest(int at, const char *name)
+{
+	union any_handle any;
+
+	if (file_handle_get(at, name, &any) < 0)
+		return 0;
+	return identity_digest(any.handle.f_handle, any.handle.handle_bytes,
+			       IDENTITY_SEED);
 }
 
 int identify_statx(struct devices *devices, int at, const char *name,

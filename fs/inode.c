@@ -55,7 +55,12 @@ static struct inode *find_key_locked(struct inode_table *table,
 
 static void inode_free(struct inode_table *table, struct inode *inode)
 {
-	handles_drop(table->handles, inode);
+	struct handle *handle = handles_take(table->handles, inode);
+
+	if (table->on_free && atomic_load(&inode->watched))
+		table->on_free(table->on_free_data, inode,
+			       handle ? handle_fd(handle) : -1);
+	handle_put(handle);
 	free(inode->name);
 	free(inode);
 }
@@ -343,7 +348,7 @@ int inode_open(struct inode_table *table, struct inode *inode,
 
 void inode_close(struct inode_table *table, struct inode *inode)
 {
-	handles_drop(table->handles, inode);
+	handle_put(handles_take(table->handles, inode));
 }
 
 uint64_t inode_number(const struct inode *inode)
@@ -369,4 +374,51 @@ const struct file_id *inode_id(const struct inode *inode)
 struct handles *inode_handles(struct inode_table *table)
 {
 	return table->handles;
+}
+
+bool inode_is_watched(const struct inode *inode)
+{
+	return atomic_load(&inode->watched);
+}
+
+void inode_set_watched(struct inode *inode)
+{
+	atomic_store(&inode->watched, true);
+}
+
+bool inode_parent_watched(struct inode_table *table, const struct inode *inode)
+{
+	bool watched;
+
+	pthread_rwlock_rdlock(&table->lock);
+	watched = inode->parent && atomic_load(&inode->parent->watched);
+	pthread_rwlock_unlock(&table->lock);
+	return watched;
+}
+
+void inode_table_on_free(struct inode_table *table,
+			 void (*on_free)(void *data, struct inode *inode, int fd),
+			 void *data)
+{
+	table->on_free = on_free;
+	table->on_free_data = data;
+}
+
+int inode_numbers(struct inode_table *table, uint64_t **ret, size_t *ret_count)
+{
+	struct inode *inode, *next;
+	uint64_t *numbers;
+	size_t count = 0;
+
+	pthread_rwlock_rdlock(&table->lock);
+	numbers = malloc((table->known + 1) * sizeof(*numbers));
+	if (numbers)
+		HASH_ITER(by_number, table->by_number, inode, next)
+			numbers[count++] = inode->number;
+	pthread_rwlock_unlock(&table->lock);
+	if (!numbers)
+		return -ENOMEM;
+	*ret = numbers;
+	*ret_count = count;
+	return 0;
 }

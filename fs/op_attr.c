@@ -3,7 +3,6 @@
  */
 #include <fcntl.h>
 #include <limits.h>
-#include <stdio.h>
 #include <sys/statvfs.h>
 
 #include "attr.h"
@@ -48,7 +47,7 @@ void op_statx(fuse_req_t req, fuse_ino_t ino, int flags, int mask,
 static int change_mode(struct request *r, int fd, mode_t mode)
 {
 	_cleanup_handle_ struct handle *writer = NULL;
-	char number[16];
+	char name[FD_NAME_SIZE];
 
 	/*
 	 * Who has the file open for writing may go on writing, but a plain user's
@@ -58,8 +57,7 @@ static int change_mode(struct request *r, int fd, mode_t mode)
 	if (inode_type(r->inode) == S_IFREG && !(mode & S_IWUSR) &&
 	    !cred_can_switch())
 		(void)inode_open(r->fs->inodes, r->inode, HANDLE_WRITE, &writer);
-	snprintf(number, sizeof(number), "%d", fd);
-	return fchmodat(cred_proc_fd(), number, mode, 0) < 0 ? -errno : 0;
+	return fchmodat(cred_proc_fd(), fd_name(fd, name), mode, 0) < 0 ? -errno : 0;
 }
 
 static int change_owner(int fd, const struct stat *attr, int valid)
@@ -92,7 +90,7 @@ static int change_times(int fd, const struct stat *attr, int valid)
 	struct timespec times[2] = {
 		{ .tv_nsec = UTIME_OMIT }, { .tv_nsec = UTIME_OMIT },
 	};
-	char number[16];
+	char name[FD_NAME_SIZE];
 
 	if (valid & FUSE_SET_ATTR_ATIME_NOW)
 		times[0].tv_nsec = UTIME_NOW;
@@ -102,8 +100,7 @@ static int change_times(int fd, const struct stat *attr, int valid)
 		times[1].tv_nsec = UTIME_NOW;
 	else if (valid & FUSE_SET_ATTR_MTIME)
 		times[1] = attr->st_mtim;
-	snprintf(number, sizeof(number), "%d", fd);
-	return utimensat(cred_proc_fd(), number, times, 0) < 0 ? -errno : 0;
+	return utimensat(cred_proc_fd(), fd_name(fd, name), times, 0) < 0 ? -errno : 0;
 }
 
 enum {
@@ -135,12 +132,27 @@ static int do_setattr(struct request *r, const struct stat *attr, int valid)
 	return err;
 }
 
+/* `__pycache__` shows its directory's owner and mode. */
+static void tell_shadow(struct request *r)
+{
+	struct inode *shadow = inode_kind(r->inode) == INODE_SOURCE
+		? inode_find(r->fs->inodes, INODE_SHADOW, inode_id(r->inode)) : NULL;
+
+	if (shadow)
+		r->fs->attr_changed(r->fs->notifier, inode_number(shadow));
+	inode_put(r->fs->inodes, shadow);
+}
+
 void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int valid,
 		struct fuse_file_info *fi)
 {
 	(void)fi;
 	BEGIN_REQUEST(r, req, FS_SETATTR, ino, NULL);
-	answer_attr(&r, do_setattr(&r, attr, valid));
+	int err = do_setattr(&r, attr, valid);
+
+	answer_attr(&r, err);
+	if (!err && valid & (FUSE_SET_ATTR_MODE | VALID_OWNER))
+		tell_shadow(&r);
 }
 
 static int do_readlink(struct request *r, char *target, size_t size)

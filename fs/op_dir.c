@@ -6,7 +6,6 @@
  * listings in its cache, so that is a first touch's price.
  */
 #include <fcntl.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/syscall.h>
 
@@ -47,15 +46,13 @@ void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 static int open_directory(struct request *r, int *ret_fd)
 {
 	_cleanup_handle_ struct handle *handle = NULL;
-	char number[16];
 	int fd, err = route_open(r->fs, r->inode, HANDLE_PATH, &handle);
 
 	if (err)
 		return err;
-	snprintf(number, sizeof(number), "%d", handle_fd(handle));
-	fd = openat(cred_proc_fd(), number, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	fd = cred_reopen(handle_fd(handle), O_RDONLY | O_DIRECTORY);
 	if (fd < 0)
-		return -errno;
+		return fd;
 	*ret_fd = fd;
 	return 0;
 }

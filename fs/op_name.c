@@ -3,7 +3,6 @@
  * symlink, link.  What takes a name away is in op_remove.c.
  */
 #include <fcntl.h>
-#include <stdio.h>
 
 #include "entry.h"
 #include "ops.h"
@@ -19,7 +18,7 @@ static int do_lookup(struct request *r, struct fuse_entry_param *ret)
 	if (!err)
 		err = entry_find(r->fs, r->inode, &place, ret);
 	if (err == -ENOENT) {
-		entry_missing(r->fs, ret);
+		entry_missing(r->fs, r->inode, &place, ret);
 		return 0;
 	}
 	return err;
@@ -246,7 +245,7 @@ static int do_link(struct request *r, struct inode *file,
 {
 	_cleanup_place_ struct place place = { 0 };
 	_cleanup_handle_ struct handle *handle = NULL;
-	char number[16];
+	char name[FD_NAME_SIZE];
 	int err = route(r->fs, r->inode, r->name, ROUTE_REPLACE, &place);
 
 	if (err)
@@ -257,8 +256,7 @@ static int do_link(struct request *r, struct inode *file,
 	err = route_open(r->fs, file, HANDLE_PATH, &handle);
 	if (err)
 		return err;
-	snprintf(number, sizeof(number), "%d", handle_fd(handle));
-	if (linkat(cred_proc_fd(), number, place.dirfd, r->name,
+	if (linkat(cred_proc_fd(), fd_name(handle_fd(handle), name), place.dirfd, r->name,
 		   AT_SYMLINK_FOLLOW) < 0)
 		return -errno;
 	return entry_find(r->fs, r->inode, &place, ret);

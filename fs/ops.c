@@ -54,6 +54,8 @@ void ops_negotiate(struct fuse_conn_info *conn)
 		FUSE_CAP_ASYNC_READ,
 		FUSE_CAP_AUTO_INVAL_DATA,
 		FUSE_CAP_CACHE_SYMLINKS,
+		/* To take a name back without unmounting what lies below it. */
+		FUSE_CAP_EXPIRE_ONLY,
 		/* The umask counts where the file is made: a default ACL there
 		 * takes its place. */
 		FUSE_CAP_DONT_MASK,

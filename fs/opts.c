@@ -41,7 +41,8 @@ static const struct option {
 	{ "ro", FLAG, FIELD(read_only), NULL,
 	  "let nothing change the source; bytecode is cached all the same" },
 	{ "timeout=", SECONDS, FIELD(timeout), "SECONDS",
-	  "how long the kernel may cache names and attributes (default 1)" },
+	  "let the kernel cache names and attributes for this long, rather than "
+	  "until a change is heard of" },
 	{ "max_threads=", COUNT, FIELD(max_threads), "N",
 	  "threads that serve requests (default: one per CPU, at least 2)" },
 	{ "allow_other", FLAG, FIELD(allow_other), NULL,
@@ -283,7 +284,7 @@ int opts_parse(struct opts *ret, int argc, char **argv)
 
 	*ret = (struct opts){
 		.size = DEFAULT_SIZE,
-		.timeout = 1,
+		.timeout = -1,
 		.fuse = FUSE_ARGS_INIT(argc, argv),
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(options); i++)
@@ -306,6 +307,11 @@ void opts_clear(struct opts *opts)
 	names_clear(&opts->names);
 	fuse_opt_free_args(&opts->fuse);
 	*opts = (struct opts){ 0 };
+}
+
+bool opts_has_timeout(const struct opts *opts)
+{
+	return opts->timeout >= 0;
 }
 
 void opts_help(FILE *out)

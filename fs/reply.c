@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "config.h"
+#include "fresh.h"
 #include "log.h"
 
 static const char *const operation_names[] = {
@@ -107,7 +108,7 @@ void reply_attr(struct request *request, const struct statx *attr)
 
 	trace(request, 0);
 	stat_from_statx(attr, &st);
-	fuse_reply_attr(request->req, &st, request->fs->timeout);
+	fuse_reply_attr(request->req, &st, fresh_attr(request->fs, request->inode));
 }
 
 void reply_statx(struct request *request, const struct statx *attr)
@@ -116,7 +117,8 @@ void reply_statx(struct request *request, const struct statx *attr)
 #if HAVE_FUSE_STATX
 	struct statx copy = *attr;
 
-	fuse_reply_statx(request->req, 0, &copy, request->fs->timeout);
+	fuse_reply_statx(request->req, 0, &copy,
+			 fresh_attr(request->fs, request->inode));
 #else
 	(void)attr;
 	fuse_reply_err(request->req, ENOSYS);

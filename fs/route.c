@@ -216,6 +216,7 @@ static int place_in_source(struct fs *fs, struct inode *directory,
 	case NAME_ALSO:
 		return place_beside(fs, directory, intent, place);
 	case NAME_BYTECODE:
+		place->depends = true;
 		err = inode_open(fs->inodes, directory, HANDLE_PATH, &dir);
 		if (err)
 			return err;
@@ -246,8 +247,7 @@ int route(struct fs *fs, struct inode *parent, const char *name,
 		place.kind = INODE_STORE;
 	}
 	err = release_on_error(&place, err);
-	if (!err)
-		*ret = place;
+	*ret = place;
 	return err;
 }
 

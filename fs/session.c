@@ -8,7 +8,6 @@
 #include "session.h"
 
 #include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -18,11 +17,13 @@
 #include "fs.h"
 #include "log.h"
 #include "mounts.h"
+#include "notify.h"
 #include "ops.h"
 #include "reply.h"
 #include "route.h"
 #include "status.h"
 #include "util.h"
+#include "watch.h"
 
 enum {
 	/* Idle descriptors for writing are given up after this. */
@@ -36,8 +37,15 @@ struct session {
 	void (*ready)(void *data);
 	void *data;
 	bool was_ready;
+	struct notifier *notifier;	/* owned */
+	struct watcher *watcher;	/* owned; NULL: a time limit instead */
 	pthread_t settler;
+	bool settles;		/* it runs */
 };
+
+/* Where changes can't be heard of: what people take for "at once", and long enough
+ * for an import. */
+static const double DEFAULT_TIMEOUT = 1;
 
 /* What libfuse said last while it was mounting; this thread alone. */
 static char libfuse_words[512];
@@ -104,7 +112,7 @@ static int build(struct session *session, const struct opts *opts)
 	int err;
 
 	fs->opts = opts;
-	fs->timeout = opts->timeout;
+	fs->timeout = opts_has_timeout(opts) ? opts->timeout : DEFAULT_TIMEOUT;
 	fs->describe = status_describe;
 	fs->source.fd = fs->store.root = fs->store.empty = -1;
 	err = devices_init(&fs->devices);
@@ -120,7 +128,13 @@ static int build(struct session *session, const struct opts *opts)
 		return err;
 	err = inode_table_create(&fs->inodes, fs->source.fd, raise_descriptors(),
 				 &fs->devices, route_reopen, fs);
-	return err ? fail("inode table", err) : 0;
+	if (err)
+		return fail("inode table", err);
+	/* Less is no failure: then there is a time limit. */
+	fs->not_watching = "asked for by the option timeout";
+	if (!opts_has_timeout(opts))
+		(void)watcher_create(&session->watcher, fs, &fs->not_watching);
+	return 0;
 }
 
 static void demolish(struct session *session)
@@ -130,10 +144,17 @@ static void demolish(struct session *session)
 	if (session->fuse)
 		fuse_session_destroy(session->fuse);
 	inode_table_destroy(fs->inodes);
+	watcher_destroy(session->watcher);
 	handle_put(fs->empty);
 	store_destroy(&fs->store);
 	source_close(&fs->source);
 	devices_destroy(&fs->devices);
+}
+
+static void stop_watching(struct fs *fs, const char *why)
+{
+	fs->not_watching = why;
+	atomic_store(&fs->watching, false);
 }
 
 /* The kernel's first request: the mount is usable from here on. */
@@ -142,6 +163,8 @@ static void on_init(void *data, struct fuse_conn_info *conn)
 	struct session *session = data;
 
 	ops_negotiate(conn);
+	if (!(conn->capable_ext & FUSE_CAP_EXPIRE_ONLY))
+		stop_watching(&session->fs, "the kernel is older than 6.2");
 	session->was_ready = true;
 	session->ready(session->data);
 	log_info("'%s' on '%s': mounted", session->fs.opts->source,
@@ -226,6 +249,11 @@ static int mount_session(struct session *session)
 	return 0;
 }
 
+static void attr_changed(void *notifier, uint64_t number)
+{
+	notify_inode_later(notifier, number);
+}
+
 static void *settle(void *data)
 {
 	struct session *session = data;
@@ -235,19 +263,6 @@ static void *settle(void *data)
 	while (handles_settle_wait(handles, SETTLE_SECONDS))
 		handles_settle(handles);
 	return NULL;
-}
-
-/* Starts a thread that no signal is delivered to: those are the main thread's. */
-static int start_settler(struct session *session)
-{
-	sigset_t all, before;
-	int err;
-
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	err = pthread_create(&session->settler, NULL, settle, session);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	return -err;
 }
 
 /*
@@ -274,19 +289,50 @@ static int serve(struct session *session)
 	return result < 0 ? result : 0;
 }
 
-static int serve_mounted(struct session *session)
+/* Threads beside those that serve.  On error some may run: see stop_threads(). */
+static int start_threads(struct session *session)
 {
-	int err = start_settler(session);
+	struct fs *fs = &session->fs;
+	int err = notifier_create(&session->notifier, session->fuse,
+				  &fs->figures.invalidations);
 
 	if (err)
-		return fail("can't start a thread", err);
-	fuse_set_log_func(log_libfuse);
-	err = serve(session);
-	if (err)
-		log_error("'%s': serving has ended: %s",
-			  session->fs.opts->mountpoint, strerror(-err));
+		return err;
+	fs->attr_changed = attr_changed;
+	fs->notifier = session->notifier;
+	if (session->watcher)
+		err = watcher_start(session->watcher, session->notifier);
+	if (!err)
+		err = thread_start(&session->settler, settle, session);
+	session->settles = !err;
+	return err;
+}
+
+static void stop_threads(struct session *session)
+{
 	handles_settle_stop(inode_handles(session->fs.inodes));
-	pthread_join(session->settler, NULL);
+	if (session->settles)
+		pthread_join(session->settler, NULL);
+	watcher_stop(session->watcher);
+	notifier_destroy(session->notifier);
+}
+
+static int serve_mounted(struct session *session)
+{
+	int err = start_threads(session);
+
+	fuse_set_log_func(log_libfuse);
+	if (err) {
+		fail("can't start a thread", err);
+	} else {
+		err = serve(session);
+		if (err)
+			log_error("'%s': serving has ended: %s",
+				  session->fs.opts->mountpoint, strerror(-err));
+	}
+	/* Unmounted first: a word to the kernel can wait for a reader that is gone. */
+	fuse_session_unmount(session->fuse);
+	stop_threads(session);
 	return err;
 }
 
@@ -305,7 +351,6 @@ int session_run(const struct opts *opts, void (*ready)(void *data), void *data)
 		err = mount_session(&session);
 	if (!err) {
 		err = serve_mounted(&session);
-		fuse_session_unmount(session.fuse);
 		if (!err && !session.was_ready) {
 			complain("'%s': unmounted before it was usable",
 				 opts->mountpoint);

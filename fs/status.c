@@ -23,6 +23,16 @@ static json_t *describe_store(struct fs *fs)
 			 "inodes_used", (json_int_t)usage.inodes_used);
 }
 
+static json_t *describe_coherence(struct fs *fs)
+{
+	if (atomic_load(&fs->watching))
+		return json_pack("{s:s}", "kind", "watch");
+	return json_pack("{s:s, s:f, s:s}",
+			 "kind", "timeout",
+			 "seconds", fs->timeout,
+			 "reason", fs->not_watching);
+}
+
 static json_t *describe_inodes(struct fs *fs)
 {
 	struct inode_figures figures;
@@ -53,23 +63,21 @@ char *status_describe(struct fs *fs)
 {
 	const struct opts *opts = fs->opts;
 	json_t *root = json_pack(
-		"{s:s, s:s, s:i, s:s, s:s, s:{s:s, s:f, s:s}, s:s, s:o, s:o, s:o, s:{s:I, s:I}}",
+		"{s:s, s:s, s:i, s:s, s:s, s:o, s:s, s:o, s:o, s:o, s:{s:I, s:I}, s:I}",
 		"source", opts->source,
 		"mountpoint", opts->mountpoint,
 		"pid", (int)getpid(),
 		"version", PYCACHEFS_VERSION,
 		"options", opts->words ? opts->words : "",
-		"coherence",
-			"kind", "timeout",
-			"seconds", fs->timeout,
-			"reason", "changes behind the mount are not watched",
+		"coherence", describe_coherence(fs),
 		"io", "cached",
 		"store", describe_store(fs),
 		"inodes", describe_inodes(fs),
 		"requests", describe_requests(fs),
 		"redirected",
 			"files", (json_int_t)atomic_load(&fs->figures.redirected_files),
-			"bytes", (json_int_t)atomic_load(&fs->figures.redirected_bytes));
+			"bytes", (json_int_t)atomic_load(&fs->figures.redirected_bytes),
+		"invalidations", (json_int_t)atomic_load(&fs->figures.invalidations));
 	char *text = root ? json_dumps(root, JSON_COMPACT) : NULL;
 
 	json_decref(root);

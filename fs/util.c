@@ -5,6 +5,7 @@
 #include "util.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <string.h>
 
 enum { MAX_DEPTH = 1000 };
@@ -75,4 +76,16 @@ static int remove_level(int at, const char *name, int depth)
 int remove_tree_at(int dirfd, const char *name)
 {
 	return remove_level(dirfd, name, 0);
+}
+
+int thread_start(pthread_t *ret, void *(*run)(void *data), void *data)
+{
+	sigset_t all, before;
+	int err;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	err = pthread_create(ret, NULL, run, data);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	return -err;
 }

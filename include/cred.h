@@ -40,6 +40,15 @@ int cred_init(void);
 /* O_PATH of /proc/self/fd, for as long as the process lives. */
 int cred_proc_fd(void);
 
+/* The name of @fd in /proc/self/fd, for calls that follow it relative to
+ * cred_proc_fd().  Returns @ret. */
+enum { FD_NAME_SIZE = 16 };
+const char *fd_name(int fd, char ret[FD_NAME_SIZE]);
+
+/* Opens the file behind @fd, which may be an O_PATH descriptor, anew with @flags
+ * and O_CLOEXEC.  Returns a descriptor that the caller owns, or negative errno. */
+int cred_reopen(int fd, int flags);
+
 /* Whether the daemon can act as other users (else every caller is its own). */
 bool cred_can_switch(void);
 

@@ -10,8 +10,9 @@
 #include "fs.h"
 #include "route.h"
 
-/* The answer that a name does not exist, which the kernel may remember. */
-void entry_missing(const struct fs *fs, struct fuse_entry_param *ret);
+/* The answer that there is nothing at @place, which the kernel may remember. */
+void entry_missing(struct fs *fs, const struct inode *parent,
+		   const struct place *place, struct fuse_entry_param *ret);
 
 /*
  * Looks @place up for the kernel, in the directory @parent.  Returns 0 with an

@@ -6,6 +6,7 @@
 #define PYCACHEFS_FS_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "identity.h"
@@ -40,17 +41,30 @@ struct fs_figures {
 	_Atomic uint64_t requests[FS_OPERATION_COUNT];
 	_Atomic uint64_t redirected_files;	/* made in the store */
 	_Atomic uint64_t redirected_bytes;	/* written to it */
+	_Atomic uint64_t invalidations;		/* words to the kernel */
 };
 
 struct fs {
 	const struct opts *opts;	/* borrowed; does not change */
-	double timeout;			/* seconds; does not change */
+	double timeout;			/* the time limit, in seconds; constant */
 	struct devices devices;
 	struct source source;
 	struct store store;
 	struct handle *empty;		/* the store's empty directory; owned */
 	struct inode_table *inodes;	/* owned */
 	struct fs_figures figures;
+	/*
+	 * Hooks of what lies above, set before requests are served.  @watch hears
+	 * of changes in a source directory from now on, or returns negative errno.
+	 * @attr_changed tells the kernel, soon, to ask for attributes again.
+	 */
+	int (*watch)(void *watcher, struct inode *directory, int fd);
+	void *watcher;
+	void (*attr_changed)(void *notifier, uint64_t number);
+	void *notifier;
+	_Atomic bool watching;		/* whether caching without limit is honest */
+	const char *not_watching;	/* if not, why; static */
+
 	/* The JSON text of `status`, which the caller frees; NULL when memory is
 	 * short.  Set before requests are served. */
 	char *(*describe)(struct fs *fs);

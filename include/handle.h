@@ -57,7 +57,8 @@ int handles_open(struct handles *handles, struct inode *inode,
 		 enum handle_use use, struct handle **ret);
 int handles_pin(struct handles *handles, struct inode *inode);
 void handles_unpin(struct handles *handles, struct inode *inode);
-void handles_drop(struct handles *handles, struct inode *inode);
+/* Takes the cached handle, if any, out of the cache: a reference, or NULL. */
+struct handle *handles_take(struct handles *handles, struct inode *inode);
 /* Puts @fd, which it takes, into the cache if it is better than what is there. */
 void handles_offer(struct handles *handles, struct inode *inode, int fd,
 		   enum handle_use open_for);

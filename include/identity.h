@@ -13,6 +13,7 @@
 #ifndef PYCACHEFS_IDENTITY_H
 #define PYCACHEFS_IDENTITY_H
 
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -59,6 +60,23 @@ void stat_from_statx(const struct statx *from, struct stat *ret);
  * Bits 60 to 62 are left to the store: see INO_STORE.
  */
 uint64_t shown_ino(struct devices *devices, uint64_t dev, uint64_t ino);
+
+/* A file handle with room for its bytes. */
+union any_handle {
+	struct file_handle handle;
+	char space[sizeof(struct file_handle) + MAX_HANDLE_SZ];
+};
+
+/*
+ * The handle by which events and digests know the file @name below @at (as for
+ * identify()).  It need not be good for opening.  Returns 0 or negative errno.
+ */
+int file_handle_get(int at, const char *name, union any_handle *ret);
+
+/* FNV-1a over @size bytes, going on from @seed (IDENTITY_SEED to begin with): as
+ * good as any for numbers that nobody chooses. */
+uint64_t identity_digest(const void *data, size_t size, uint64_t seed);
+#define IDENTITY_SEED UINT64_C(0xcbf29ce484222325)
 
 /* Set in the inode number of everything that lies in the store, and in that of
  * a directory's `__pycache__`, so that neither can equal a number of the source. */

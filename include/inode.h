@@ -121,6 +121,24 @@ int inode_open(struct inode_table *table, struct inode *inode,
  */
 void inode_close(struct inode_table *table, struct inode *inode);
 
+/* Whether a directory's changes behind the mount are heard; starts as false. */
+bool inode_is_watched(const struct inode *inode);
+void inode_set_watched(struct inode *inode);
+
+/* Whether @inode's parent is watched.  The root has none. */
+bool inode_parent_watched(struct inode_table *table, const struct inode *inode);
+
+/*
+ * @on_free is called when a watched inode goes, with its descriptor, or -1.  Set
+ * before there are requests.
+ */
+void inode_table_on_free(struct inode_table *table,
+			 void (*on_free)(void *data, struct inode *inode, int fd),
+			 void *data);
+
+/* The numbers of all inodes, which the caller frees.  Returns 0 or -ENOMEM. */
+int inode_numbers(struct inode_table *table, uint64_t **ret, size_t *ret_count);
+
 /* Descriptors that are open for writing: see handles_settle() in handle.h. */
 struct handles *inode_handles(struct inode_table *table);
 

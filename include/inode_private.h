@@ -37,6 +37,7 @@ struct inode {
 	struct inode *parent;	/* a reference; NULL for the root */
 	char *name;		/* owned; in parent */
 	UT_hash_handle by_number, by_key;
+	_Atomic bool watched;
 	bool in_keys;
 	bool out_of_memory;	/* while adding */
 
@@ -47,7 +48,11 @@ struct inode {
 };
 
 struct inode_table {
-	struct handles *handles;	/* owned; never changes */
+	/* Never change while there are requests. */
+	struct handles *handles;	/* owned */
+	void (*on_free)(void *data, struct inode *inode, int fd);
+	void *on_free_data;
+
 	pthread_rwlock_t lock;		/* guards all below */
 	struct inode *by_number, *by_key;
 	uint64_t next_number;

@@ -29,7 +29,7 @@ struct opts {
 	uint64_t size;		/* of the store, in bytes */
 	uint64_t inodes;	/* of the store; 0: derived from size */
 	uint64_t max_threads;	/* 0: as many as CPUs */
-	double timeout;		/* seconds that names and attributes are cached */
+	double timeout;		/* a time limit for caching; see opts_has_timeout() */
 	struct names names;	/* also= */
 	struct fuse_args fuse;	/* what is libfuse's */
 };
@@ -40,6 +40,9 @@ struct opts {
  */
 int opts_parse(struct opts *ret, int argc, char **argv);
 void opts_clear(struct opts *opts);
+
+/* Whether timeout= was given: a time limit instead of watching. */
+bool opts_has_timeout(const struct opts *opts);
 
 /* Prints the options that -o takes, a line each, for --help. */
 void opts_help(FILE *out);

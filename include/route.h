@@ -27,6 +27,7 @@ struct place {
 	struct handle *dir;	/* of the directory in its tree; a reference */
 	int dirfd;		/* its descriptor */
 	const char *name;	/* borrowed from the caller */
+	bool depends;		/* on a module beside it: see NAME_BYTECODE */
 };
 
 /*

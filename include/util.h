@@ -7,6 +7,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -67,5 +68,9 @@ int open_dir_at(int dirfd, const char *name, DIR **ret);
  * costs a descriptor.  Returns 0 or negative errno; a missing name is 0.
  */
 int remove_tree_at(int dirfd, const char *name);
+
+/* Starts a thread that no signal is delivered to: signals are the main thread's.
+ * Returns 0 or negative errno. */
+int thread_start(pthread_t *ret, void *(*run)(void *data), void *data);
 
 #endif

@@ -1,0 +1,24 @@
+/*
+ * How long the kernel may cache an answer: without limit where every change is
+ * heard of, else for the time limit.
+ */
+#ifndef PYCACHEFS_FRESH_H
+#define PYCACHEFS_FRESH_H
+
+#include "fs.h"
+#include "route.h"
+
+/*
+ * To be called with a source directory that is about to become known to the
+ * kernel, before its attributes are read for the answer: has it watched.
+ */
+void fresh_watch(struct fs *fs, struct inode *directory);
+
+/* Seconds for the name at @place in @parent, found or missing. */
+double fresh_name(struct fs *fs, const struct inode *parent,
+		  const struct place *place);
+
+/* Seconds for @inode's attributes. */
+double fresh_attr(struct fs *fs, const struct inode *inode);
+
+#endif

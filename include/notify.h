@@ -1,0 +1,45 @@
+/*
+ * Word to the kernel that something it has cached is out of date.
+ *
+ * Never from a request's handler, nor under a lock that one may want: the kernel
+ * takes locks of its own for it, which the request may hold (see libfuse's
+ * fuse_lowlevel_notify_inval_entry()).  So the watcher's thread sends, and what
+ * operations have to say goes through a queue to a thread of its own.
+ *
+ * Only expire_entry and inval_inode are sent: inval_entry would unmount what is
+ * mounted below (fs/fuse/dir.c, fuse_reverse_inval_entry()).
+ */
+#ifndef PYCACHEFS_NOTIFY_H
+#define PYCACHEFS_NOTIFY_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#define FUSE_USE_VERSION 317
+#include <fuse_lowlevel.h>
+
+struct notifier;
+
+/*
+ * Makes a notifier for @session and starts its thread.  It counts what it sends in
+ * @sent; both are borrowed.  Returns 0 or negative errno.  notifier_destroy() sends what is queued, ends the thread and
+ * takes NULL.
+ */
+int notifier_create(struct notifier **ret, struct fuse_session *session,
+		    _Atomic uint64_t *sent);
+void notifier_destroy(struct notifier *notifier);
+
+/*
+ * At once, by a thread that serves no requests: the kernel is to ask again for
+ * @name in the directory @parent, and to forget the directory's listing.
+ */
+void notify_name(struct notifier *notifier, uint64_t parent, const char *name);
+
+/* At once, likewise: attributes, and with @content the pages too. */
+void notify_inode(struct notifier *notifier, uint64_t number, bool content);
+
+/* As notify_inode() without content, from any thread, soon. */
+void notify_inode_later(struct notifier *notifier, uint64_t number);
+
+#endif
