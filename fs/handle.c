@@ -162,18 +162,23 @@ static void attach_locked(struct handles *handles, struct inode *inode,
 /* Takes one handle out of the row if there are too many, by second chance. */
 static struct handle *evict_locked(struct handles *handles, struct inode *keep)
 {
+	struct inode *last_chance = NULL;
+
 	if (handles->count <= handles->limit)
 		return NULL;
 	for (int look = 0; look < MAX_LOOKS; look++) {
 		struct inode *first = handles->row;
 
-		if (first != keep && !first->pinned && !first->used)
-			return detach_locked(handles, first);
+		if (first != keep && !first->pinned) {
+			if (!first->used)
+				return detach_locked(handles, first);
+			last_chance = first;
+		}
 		first->used = false;
 		DL_DELETE2(handles->row, first, row_prev, row_next);
 		DL_APPEND2(handles->row, first, row_prev, row_next);
 	}
-	return NULL;
+	return last_chance ? detach_locked(handles, last_chance) : NULL;
 }
 
 static bool is_good_for(const struct handle *handle, enum handle_use use)

@@ -8,7 +8,8 @@
  * Dropping follows second chance: descriptors stand in a row in the order in
  * which they were opened; each use sets a mark.  When there are too many, the
  * first in the row goes, unless it has the mark, which it then loses on going to
- * the row's end.  One call looks at no more than 64.
+ * the row's end.  One call looks at no more than 64; when all of them had the mark,
+ * the last of them goes.
  *
  * Lock: handles->lock guards, in every inode, its handle, pin, marks and place in
  * the row.  No system call is made under it.
