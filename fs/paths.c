@@ -55,9 +55,9 @@ bool path_is_within(const char *path, const char *directory)
 /* Runs fusermount3, whose message, if any, goes to @words. */
 static int run_fusermount(const char *path, bool lazy, int words)
 {
-	const char *const argv[] = {
-		"fusermount3", "-u", lazy ? "-z" : "-q", "--", path, NULL
-	};
+	const char *const busy[] = { "fusermount3", "-u", "--", path, NULL };
+	const char *const any[] = { "fusermount3", "-u", "-z", "--", path, NULL };
+	const char *const *argv = lazy ? any : busy;
 	posix_spawn_file_actions_t actions;
 	int status, err;
 	pid_t child;

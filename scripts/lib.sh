@@ -228,7 +228,8 @@ provide_libfuse() {
 	for wrap in fuse3 fuse3-17; do
 		rm -f "$top/subprojects/packagecache/$(wrap_value "$wrap" source_filename)"
 	done
-	if [ -n "$archive" ] && keyring=$(debian_keyring) && grep -qx 'ID=debian' /etc/os-release; then
+	if grep -qx 'ID=debian' /etc/os-release && [ -n "$archive" ] &&
+		keyring=$(debian_keyring); then
 		for entry in "${libfuse_suites[@]}"; do
 			suite=${entry%%:*} wrap=${entry#*:}
 			say "fetching $(wrap_value "$wrap" directory)'s source from Debian's $suite"
@@ -246,9 +247,10 @@ provide_libfuse() {
 # Prints what a build directory was configured from, so that a library that came
 # or went since then is noticed.
 configured_from() {
-	local library
+	local library version
 	for library in fuse3 jansson cmocka liburing numa; do
-		printf '%s %s\n' "$library" "$(pkg-config --modversion "$library" 2>/dev/null || true)"
+		version=$(pkg-config --modversion "$library" 2>/dev/null) || version=none
+		printf '%s %s\n' "$library" "$version"
 	done
 	printf '%s\n' "$@"
 }
