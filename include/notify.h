@@ -23,8 +23,8 @@ struct notifier;
 
 /*
  * Makes a notifier for @session and starts its thread.  It counts what it sends in
- * @sent; both are borrowed.  Returns 0 or negative errno.  notifier_destroy() sends what is queued, ends the thread and
- * takes NULL.
+ * @sent; both are borrowed.  Returns 0 or negative errno.  notifier_destroy() sends
+ * what is queued, ends the thread and takes NULL.
  */
 int notifier_create(struct notifier **ret, struct fuse_session *session,
 		    _Atomic uint64_t *sent);
