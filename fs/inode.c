@@ -14,20 +14,76 @@
 #include "log.h"
 #include "util.h"
 
-static uint64_t next_number_locked(struct inode_table *table)
+static uint32_t slot_of(uint64_t number)
 {
-	return table->next_number++;
+	return (uint32_t)number;
+}
+
+static struct inode *find_number_locked(struct inode_table *table, uint64_t number)
+{
+	uint32_t slot = slot_of(number);
+	struct inode *inode = slot < table->slot_count
+		? table->slots[slot].inode : NULL;
+
+	return inode && inode->number == number ? inode : NULL;
+}
+
+/* A slot that was never used; 0 when memory is short. */
+static uint32_t new_slot_locked(struct inode_table *table)
+{
+	if (table->slot_count == table->slot_room) {
+		uint32_t room = table->slot_room ? table->slot_room * 2 : 1024;
+		struct slot *slots = room > table->slot_room
+			? realloc(table->slots, room * sizeof(*slots)) : NULL;
+
+		if (!slots)
+			return 0;
+		table->slots = slots;
+		table->slot_room = room;
+		/* The first would make the number 0, which is none. */
+		if (!table->slot_count)
+			table->slots[table->slot_count++] = (struct slot){ 0 };
+	}
+	table->slots[table->slot_count] = (struct slot){ 0 };
+	return table->slot_count++;
+}
+
+/* Gives @inode a slot and the number that comes with it. */
+static bool take_slot_locked(struct inode_table *table, struct inode *inode)
+{
+	uint32_t slot = table->free_slot;
+
+	if (slot)
+		table->free_slot = table->slots[slot].next_free;
+	else
+		slot = new_slot_locked(table);
+	if (!slot)
+		return false;
+	table->slots[slot].inode = inode;
+	inode->number = (uint64_t)table->slots[slot].uses++ << 32 | slot;
+	return true;
+}
+
+static void give_slot_locked(struct inode_table *table, const struct inode *inode)
+{
+	struct slot *slot = &table->slots[slot_of(inode->number)];
+
+	slot->inode = NULL;
+	/* After four billion uses it stays empty: its numbers have run out. */
+	if (slot->uses == UINT32_MAX)
+		return;
+	slot->next_free = table->free_slot;
+	table->free_slot = slot_of(inode->number);
 }
 
 /* Adds @inode to both indexes, or to none: false when memory is short. */
 static bool add_locked(struct inode_table *table, struct inode *inode)
 {
-	HASH_ADD(by_number, table->by_number, number, sizeof(inode->number), inode);
-	if (inode->out_of_memory)
+	if (!take_slot_locked(table, inode))
 		return false;
 	HASH_ADD(by_key, table->by_key, key, sizeof(inode->key), inode);
 	if (inode->out_of_memory) {
-		HASH_DELETE(by_number, table->by_number, inode);
+		give_slot_locked(table, inode);
 		return false;
 	}
 	inode->in_keys = true;
@@ -76,7 +132,6 @@ int inode_table_create(struct inode_table **ret, int root_fd, unsigned limit,
 
 	if (!table)
 		return -ENOMEM;
-	table->next_number = INODE_ROOT;
 	pthread_rwlock_init(&table->lock, NULL);
 	err = handles_create(&table->handles, table, limit, devices, opener, data);
 	if (!err)
@@ -100,15 +155,17 @@ int inode_table_create(struct inode_table **ret, int root_fd, unsigned limit,
 
 void inode_table_destroy(struct inode_table *table)
 {
-	struct inode *inode, *next;
-
 	if (!table)
 		return;
-	HASH_ITER(by_number, table->by_number, inode, next) {
-		HASH_DELETE(by_number, table->by_number, inode);
+	for (uint32_t slot = 0; slot < table->slot_count; slot++) {
+		struct inode *inode = table->slots[slot].inode;
+
+		if (!inode)
+			continue;
 		retire_locked(table, inode);
 		inode_free(table, inode);
 	}
+	free(table->slots);
 	handles_destroy(table->handles);
 	pthread_rwlock_destroy(&table->lock);
 	free(table);
@@ -134,7 +191,7 @@ struct inode *inode_get(struct inode_table *table, uint64_t number)
 	struct inode *inode;
 
 	pthread_rwlock_rdlock(&table->lock);
-	HASH_FIND(by_number, table->by_number, &number, sizeof(number), inode);
+	inode = find_number_locked(table, number);
 	if (inode)
 		inode_ref(inode);
 	pthread_rwlock_unlock(&table->lock);
@@ -175,7 +232,7 @@ void inode_put(struct inode_table *table, struct inode *inode)
 		pthread_rwlock_wrlock(&table->lock);
 		last = atomic_fetch_sub(&inode->refs, 1) == 1;
 		if (last) {
-			HASH_DELETE(by_number, table->by_number, inode);
+			give_slot_locked(table, inode);
 			retire_locked(table, inode);
 			table->known--;
 			parent = inode->parent;
@@ -219,7 +276,6 @@ static struct inode *create_locked(struct inode_table *table,
 	inode->name = strdup(name);
 	inode->key = *key;
 	inode->type = mode & S_IFMT;
-	inode->number = next_number_locked(table);
 	if (!inode->name || !add_locked(table, inode)) {
 		free(inode->name);
 		free(inode);
@@ -276,7 +332,7 @@ void inode_forget(struct inode_table *table, uint64_t number, uint64_t count)
 	bool forgotten;
 
 	pthread_rwlock_wrlock(&table->lock);
-	HASH_FIND(by_number, table->by_number, &number, sizeof(number), inode);
+	inode = find_number_locked(table, number);
 	if (!inode || number == INODE_ROOT) {
 		pthread_rwlock_unlock(&table->lock);
 		return;
@@ -406,15 +462,14 @@ void inode_table_on_free(struct inode_table *table,
 
 int inode_numbers(struct inode_table *table, uint64_t **ret, size_t *ret_count)
 {
-	struct inode *inode, *next;
 	uint64_t *numbers;
 	size_t count = 0;
 
 	pthread_rwlock_rdlock(&table->lock);
 	numbers = malloc((table->known + 1) * sizeof(*numbers));
-	if (numbers)
-		HASH_ITER(by_number, table->by_number, inode, next)
-			numbers[count++] = inode->number;
+	for (uint32_t slot = 0; numbers && slot < table->slot_count; slot++)
+		if (table->slots[slot].inode)
+			numbers[count++] = table->slots[slot].inode->number;
 	pthread_rwlock_unlock(&table->lock);
 	if (!numbers)
 		return -ENOMEM;

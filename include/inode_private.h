@@ -36,7 +36,7 @@ struct inode {
 	uint64_t lookups;	/* the kernel's */
 	struct inode *parent;	/* a reference; NULL for the root */
 	char *name;		/* owned; in parent */
-	UT_hash_handle by_number, by_key;
+	UT_hash_handle by_key;
 	_Atomic bool watched;
 	bool in_keys;
 	bool out_of_memory;	/* while adding */
@@ -47,6 +47,16 @@ struct inode {
 	bool pinned, used, wrote;
 };
 
+/*
+ * An inode's number is its slot, and above that how often the slot was used before:
+ * found without hashing, and never the same twice.
+ */
+struct slot {
+	struct inode *inode;	/* NULL: free */
+	uint32_t uses;
+	uint32_t next_free;	/* while it is free; 0: the last */
+};
+
 struct inode_table {
 	/* Never change while there are requests. */
 	struct handles *handles;	/* owned */
@@ -54,8 +64,11 @@ struct inode_table {
 	void *on_free_data;
 
 	pthread_rwlock_t lock;		/* guards all below */
-	struct inode *by_number, *by_key;
-	uint64_t next_number;
+	struct inode *by_key;
+	struct slot *slots;		/* owned */
+	uint32_t slot_count;		/* those in use since the start */
+	uint32_t slot_room;		/* those allocated */
+	uint32_t free_slot;		/* the first of the free ones; 0: none */
 	uint64_t known;
 };
 
