@@ -13,7 +13,7 @@ const struct fuse_lowlevel_ops ops_table = {
 	.forget_multi = op_forget_multi,
 	.getattr = op_getattr,
 	.setattr = op_setattr,
-#if HAVE_FUSE_STATX
+#if HAVE_FUSE_318
 	.statx = op_statx,
 #endif
 	.readlink = op_readlink,

@@ -114,7 +114,7 @@ void reply_attr(struct request *request, const struct statx *attr)
 void reply_statx(struct request *request, const struct statx *attr)
 {
 	trace(request, 0);
-#if HAVE_FUSE_STATX
+#if HAVE_FUSE_318
 	struct statx copy = *attr;
 
 	fuse_reply_statx(request->req, 0, &copy,
