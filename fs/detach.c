@@ -43,6 +43,8 @@ int detach_start(struct detach *ret, bool foreground, int *ret_status)
 	*ret = (struct detach){ .pipe = -1, .null = -1 };
 	if (foreground)
 		return 0;
+	/* Whatever the caller had open is not for a daemon to keep. */
+	close_range(3, ~0U, 0);
 	ret->null = open("/dev/null", O_RDWR | O_CLOEXEC);
 	if (ret->null < 0 || pipe2(ends, O_CLOEXEC) < 0)
 		return -errno;

@@ -185,9 +185,14 @@ void stat_from_statx(const struct statx *from, struct stat *ret)
 
 uint64_t shown_ino(struct devices *devices, uint64_t dev, uint64_t ino)
 {
+	const uint64_t marks = INO_STORE | INO_SHADOW;
 	unsigned index = 0;
 	bool is_overlay;
 
+	/* No source's number may look like the store's; overlayfs with many layers
+	 * has some that large. */
+	if (ino & marks)
+		ino = (ino & ~marks) ^ (ino & marks) >> 5;
 	if (!device_find(devices, dev, &index, &is_overlay) || index == 0)
 		return ino;
 	return ino ^ ((uint64_t)(index & 0xfff) << 48);

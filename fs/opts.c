@@ -287,6 +287,11 @@ int opts_parse(struct opts *ret, int argc, char **argv)
 		.timeout = -1,
 		.fuse = FUSE_ARGS_INIT(argc, argv),
 	};
+	/* libfuse's parser would say it in words of its own. */
+	if (argc > 1 && strcmp(argv[argc - 1], "-o") == 0) {
+		complain("option '-o': needs words, as in -o size=64M");
+		return -EINVAL;
+	}
 	for (size_t i = 0; i < ARRAY_SIZE(options); i++)
 		templates[count++] = (struct fuse_opt){
 			options[i].word, -1U, (int)i };

@@ -25,8 +25,12 @@
 
 #define MODE_AS_SOURCE 01700
 
-/* "c-" and three numbers of 16 digits with dots between. */
-enum { PART_NAME_SIZE = 2 + 3 * 17 };
+enum {
+	/* "c-" and three numbers of 16 digits with dots between. */
+	PART_NAME_SIZE = 2 + 3 * 17,
+	/* Each level costs a descriptor; caches are flat. */
+	MAX_COUNT_DEPTH = 64,
+};
 
 bool store_follows_source(unsigned mode)
 {
@@ -136,10 +140,9 @@ int store_create(struct store *ret, uint64_t size, uint64_t inodes)
 
 	if (!inodes)
 		inodes = size / 4096 > 1024 ? size / 4096 : 1024;
-	/* The root and the empty directory are no caller's. */
-	_cleanup_close_ int root = make_tmpfs(size, inodes + 2);
+	_cleanup_close_ int root = make_tmpfs(size, inodes + STORE_OWN_INODES);
 	if (root == -EPERM)
-		root = make_tmpfs_in_namespace(size, inodes + 2);
+		root = make_tmpfs_in_namespace(size, inodes + STORE_OWN_INODES);
 	if (root < 0)
 		return root;
 	if (mkdirat(root, "empty", 0500) < 0)
@@ -296,6 +299,22 @@ void store_unmark(const struct store *store, const struct file_id *id,
 		(void)unlinkat(part, name, 0);
 }
 
+/* Counts the regular files below a directory; what goes meanwhile does not count. */
+static void count_files(int at, const char *name, int depth, uint64_t *count)
+{
+	_cleanup_dir_ DIR *dir = NULL;
+	struct dirent *entry;
+
+	if (depth > MAX_COUNT_DEPTH || open_dir_at(at, name, &dir) < 0)
+		return;
+	while ((entry = readdir(dir))) {
+		if (entry->d_type == DT_REG)
+			++*count;
+		else if (entry->d_type == DT_DIR && !is_dot(entry->d_name))
+			count_files(dirfd(dir), entry->d_name, depth + 1, count);
+	}
+}
+
 int store_usage(const struct store *store, struct store_usage *ret)
 {
 	struct statvfs fs;
@@ -306,8 +325,8 @@ int store_usage(const struct store *store, struct store_usage *ret)
 		.size = store->size,
 		.used = (fs.f_blocks - fs.f_bfree) * fs.f_frsize,
 		.inodes = store->inodes,
-		/* Without the root and the empty directory. */
-		.inodes_used = fs.f_files - fs.f_ffree - 2,
+		.inodes_used = fs.f_files - fs.f_ffree - STORE_OWN_INODES,
 	};
+	count_files(store->root, ".", 0, &ret->files);
 	return 0;
 }

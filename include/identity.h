@@ -57,7 +57,7 @@ void stat_from_statx(const struct statx *from, struct stat *ret);
  * The inode number to show for a file of the source.  A mount has one device
  * number, so files of further filesystems mounted below the source get their
  * device's index mixed into bits 48 to 59; the first device's stay as they are.
- * Bits 60 to 62 are left to the store: see INO_STORE.
+ * Bits 61 and 62 are left to the store: see INO_STORE.
  */
 uint64_t shown_ino(struct devices *devices, uint64_t dev, uint64_t ino);
 

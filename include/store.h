@@ -33,9 +33,13 @@ enum store_part {
 	STORE_ORPHANS,	/* marks, see store_mark() */
 };
 
+/* Inodes that are no caller's: the root and the empty directory. */
+enum { STORE_OWN_INODES = 2 };
+
 struct store_usage {
 	uint64_t size, used;		/* bytes */
 	uint64_t inodes, inodes_used;
+	uint64_t files;			/* regular ones among them */
 };
 
 /*
@@ -83,7 +87,8 @@ bool store_is_marked(const struct store *store, const struct file_id *id,
 void store_unmark(const struct store *store, const struct file_id *id,
 		  const char *name);
 
-/* What the kernel says is used.  Returns 0 or negative errno. */
+/* What the kernel says is used, and a count of the files.  Goes through the whole
+ * store.  Returns 0 or negative errno. */
 int store_usage(const struct store *store, struct store_usage *ret);
 
 /*
