@@ -442,6 +442,16 @@ void inode_set_watched(struct inode *inode)
 	atomic_store(&inode->watched, true);
 }
 
+bool inode_is_tidy(const struct inode *inode)
+{
+	return atomic_load(&inode->tidy);
+}
+
+void inode_set_tidy(struct inode *inode)
+{
+	atomic_store(&inode->tidy, true);
+}
+
 bool inode_parent_watched(struct inode_table *table, const struct inode *inode)
 {
 	bool watched;

@@ -70,6 +70,12 @@ static bool is_bytecode(const char *name, char ret_module[NAME_SIZE])
 	return false;
 }
 
+bool names_is_temporary(const char *name, char ret_module[NAME_SIZE])
+{
+	return without_temporary(name) != strlen(name) &&
+		is_bytecode(name, ret_module);
+}
+
 enum name_class names_classify(const struct names *names, const char *name,
 			       char ret_module[NAME_SIZE])
 {

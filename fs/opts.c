@@ -277,6 +277,15 @@ static int handle(void *data, const char *arg, int key, struct fuse_args *out)
 	}
 }
 
+/* Whether the last argument is "-o" as an option, not as a path after "--". */
+static bool ends_in_bare_o(int argc, char **argv)
+{
+	for (int i = 1; i < argc - 1; i++)
+		if (strcmp(argv[i], "--") == 0)
+			return false;
+	return argc > 1 && strcmp(argv[argc - 1], "-o") == 0;
+}
+
 int opts_parse(struct opts *ret, int argc, char **argv)
 {
 	struct fuse_opt templates[ARRAY_SIZE(options) + ARRAY_SIZE(switches) + 1];
@@ -288,7 +297,7 @@ int opts_parse(struct opts *ret, int argc, char **argv)
 		.fuse = FUSE_ARGS_INIT(argc, argv),
 	};
 	/* libfuse's parser would say it in words of its own. */
-	if (argc > 1 && strcmp(argv[argc - 1], "-o") == 0) {
+	if (ends_in_bare_o(argc, argv)) {
 		complain("option '-o': needs words, as in -o size=64M");
 		return -EINVAL;
 	}

@@ -12,10 +12,12 @@
  */
 #include "route.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
 
+#include "cred.h"
 #include "log.h"
 #include "names.h"
 #include "util.h"
@@ -269,24 +271,63 @@ bool route_hides(const struct fs *fs, const struct file_id *directory, int dirfd
 	return false;
 }
 
+static void mark(struct fs *fs, struct inode *directory, int dirfd,
+		 const char *bytecode)
+{
+	int err = store_mark(&fs->store, inode_id(directory), dirfd, bytecode);
+
+	if (err)
+		log_warning("'%s' can't be kept hidden without its module: %s",
+			    bytecode, strerror(-err));
+}
+
+/*
+ * A writer that was killed leaves "x.pyc.123".  Which there are takes a listing, so
+ * a directory is listed once, and again only where there were some.
+ */
+static void mark_temporaries(struct fs *fs, struct inode *directory,
+			     const char *module)
+{
+	_cleanup_handle_ struct handle *handle = NULL;
+	_cleanup_dir_ DIR *dir = NULL;
+	char needs[NAME_SIZE];
+	struct dirent *entry;
+	bool tidy = true;
+	int fd;
+
+	if (inode_is_tidy(directory) ||
+	    inode_open(fs->inodes, directory, HANDLE_PATH, &handle) < 0)
+		return;
+	fd = cred_reopen(handle_fd(handle), O_RDONLY | O_DIRECTORY);
+	dir = fd < 0 ? NULL : fdopendir(fd);
+	if (!dir) {
+		cleanup_close(&fd);
+		return;
+	}
+	while ((entry = readdir(dir))) {
+		if (!names_is_temporary(entry->d_name, needs))
+			continue;
+		tidy = false;
+		if (strcmp(needs, module) == 0)
+			mark(fs, directory, handle_fd(handle), entry->d_name);
+	}
+	if (tidy)
+		inode_set_tidy(directory);
+}
+
 void route_before_removal(struct fs *fs, struct inode *directory, int dirfd,
 			  const char *name)
 {
 	char bytecode[NAME_SIZE];
 	struct stat st;
-	int err;
 
 	if (inode_kind(directory) != INODE_SOURCE || !ends_with(name, ".py"))
 		return;
-	for (int i = 0; i < NAMES_LEGACY; i++) {
-		if (!names_legacy(name, i, bytecode) ||
-		    fstatat(dirfd, bytecode, &st, AT_SYMLINK_NOFOLLOW) < 0)
-			continue;
-		err = store_mark(&fs->store, inode_id(directory), dirfd, bytecode);
-		if (err)
-			log_warning("'%s' can't be kept hidden after the removal of '%s': %s",
-				    bytecode, name, strerror(-err));
-	}
+	for (int i = 0; i < NAMES_LEGACY; i++)
+		if (names_legacy(name, i, bytecode) &&
+		    fstatat(dirfd, bytecode, &st, AT_SYMLINK_NOFOLLOW) == 0)
+			mark(fs, directory, dirfd, bytecode);
+	mark_temporaries(fs, directory, name);
 }
 
 int route_reopen(void *data, struct inode *parent, enum inode_kind kind,

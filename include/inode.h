@@ -125,6 +125,13 @@ void inode_close(struct inode_table *table, struct inode *inode);
 bool inode_is_watched(const struct inode *inode);
 void inode_set_watched(struct inode *inode);
 
+/*
+ * Whether a directory was found to hold no temporaries of writers of bytecode;
+ * starts as false.  None comes into the source through the mount.
+ */
+bool inode_is_tidy(const struct inode *inode);
+void inode_set_tidy(struct inode *inode);
+
 /* Whether @inode's parent is watched.  The root has none. */
 bool inode_parent_watched(struct inode_table *table, const struct inode *inode);
 

@@ -37,7 +37,7 @@ struct inode {
 	struct inode *parent;	/* a reference; NULL for the root */
 	char *name;		/* owned; in parent */
 	UT_hash_handle by_key;
-	_Atomic bool watched;
+	_Atomic bool watched, tidy;
 	bool in_keys;
 	bool out_of_memory;	/* while adding */
 

@@ -43,6 +43,9 @@ void names_clear(struct names *names);
 enum name_class names_classify(const struct names *names, const char *name,
 			       char ret_module[NAME_SIZE]);
 
+/* Whether @name is a temporary of a writer, "X.pyc.123"; then writes "X.py". */
+bool names_is_temporary(const char *name, char ret_module[NAME_SIZE]);
+
 /*
  * The @index-th (below NAMES_LEGACY) name under which legacy writers keep the
  * bytecode of the module "X.py": "X.pyc", "X.pyo", "X$py.class".  Returns false
