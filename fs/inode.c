@@ -442,6 +442,23 @@ void inode_set_watched(struct inode *inode)
 	atomic_store(&inode->watched, true);
 }
 
+int inode_spoiled(const struct inode *inode)
+{
+	return atomic_load(&inode->spoiled);
+}
+
+void inode_spoil(struct inode *inode, int err)
+{
+	if (atomic_exchange(&inode->spoiled, err) == 0)
+		inode_ref(inode);
+}
+
+void inode_unspoil(struct inode_table *table, struct inode *inode)
+{
+	if (atomic_exchange(&inode->spoiled, 0) != 0)
+		inode_put(table, inode);
+}
+
 bool inode_is_tidy(const struct inode *inode)
 {
 	return atomic_load(&inode->tidy);

@@ -82,6 +82,8 @@ static int change_size(struct request *r, off_t size)
 		return err;
 	err = ftruncate(handle_fd(handle), size) < 0 ? -errno : 0;
 	cred_restore();
+	if (!err && size == 0)
+		inode_unspoil(r->fs->inodes, r->inode);
 	return err;
 }
 

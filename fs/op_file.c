@@ -90,6 +90,19 @@ static bool become_changer(struct request *r, int *ret_err)
 	return *ret_err == 0;
 }
 
+/* A write to the store that fails or comes up short spoils the file: CPython up to
+ * 3.13 does not look at how much was written (cpython#126606). */
+static void note_result(struct request *r, size_t wanted, size_t done, int err)
+{
+	if (inode_kind(r->inode) != INODE_STORE)
+		return;
+	if (err || done < wanted)
+		inode_spoil(r->inode, err ? err : -ENOSPC);
+	if (!err)
+		atomic_fetch_add_explicit(&r->fs->figures.redirected_bytes, done,
+					  memory_order_relaxed);
+}
+
 /* Appends where the file ends now, since the offset is what the kernel thinks and
  * others may append behind the mount. */
 static int write_all(int fd, const char *data, size_t size, off_t offset,
@@ -132,9 +145,7 @@ static int do_write(struct request *r, const char *data, size_t size,
 				ret_size);
 	if (became)
 		cred_restore();
-	if (!err && inode_kind(r->inode) == INODE_STORE)
-		atomic_fetch_add_explicit(&r->fs->figures.redirected_bytes,
-					  *ret_size, memory_order_relaxed);
+	note_result(r, size, *ret_size, err);
 	return err;
 }
 

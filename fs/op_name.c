@@ -253,6 +253,8 @@ static int do_link(struct request *r, struct inode *file,
 	/* As between two filesystems. */
 	if (place.kind != inode_kind(file))
 		return -EXDEV;
+	if (inode_spoiled(file))
+		return inode_spoiled(file);
 	err = route_open(r->fs, file, HANDLE_PATH, &handle);
 	if (err)
 		return err;

@@ -78,6 +78,8 @@ static int do_unlink(struct request *r)
 			route_before_removal(r->fs, r->inode, place.dirfd, r->name);
 		err = unlinkat(place.dirfd, r->name, 0) < 0 ? -errno : 0;
 	}
+	if (!err && victim.inode)
+		inode_unspoil(r->fs->inodes, victim.inode);
 	release_victim(r->fs, &victim, err != 0);
 	return err;
 }
@@ -190,17 +192,22 @@ static void note_rename(struct fs *fs, struct renaming *renaming)
 	if (moved)
 		inode_move(fs->inodes, moved, renaming->new_parent,
 			   renaming->new.name);
-	if (!(renaming->flags & RENAME_EXCHANGE))
+	if (!(renaming->flags & RENAME_EXCHANGE)) {
 		drop_shadow_of(fs, &renaming->new, &renaming->replaced);
-	else if (replaced)
+		if (replaced)
+			inode_unspoil(fs->inodes, replaced);
+	} else if (replaced) {
 		inode_move(fs->inodes, replaced, renaming->parent,
 			   renaming->old.name);
+	}
 }
 
 static int prepare_rename(struct fs *fs, struct renaming *renaming)
 {
 	int err = find_victim(fs, &renaming->old, &renaming->moved);
 
+	if (!err && renaming->moved.inode)
+		err = inode_spoiled(renaming->moved.inode);
 	if (err)
 		return err;
 	err = pin_victim(fs, &renaming->new, &renaming->replaced);

@@ -126,6 +126,16 @@ bool inode_is_watched(const struct inode *inode);
 void inode_set_watched(struct inode *inode);
 
 /*
+ * A file of the store to which a write has failed, or came up short, is spoiled
+ * until it is truncated to 0: it must not get the name that its writer has in mind
+ * for it.  The value is the negative errno of that write, 0 for a sound file.  A
+ * spoiled inode is kept until it is sound again or has lost its name.
+ */
+int inode_spoiled(const struct inode *inode);
+void inode_spoil(struct inode *inode, int err);
+void inode_unspoil(struct inode_table *table, struct inode *inode);
+
+/*
  * Whether a directory was found to hold no temporaries of writers of bytecode;
  * starts as false.  None comes into the source through the mount.
  */

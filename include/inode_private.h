@@ -38,6 +38,7 @@ struct inode {
 	char *name;		/* owned; in parent */
 	UT_hash_handle by_key;
 	_Atomic bool watched, tidy;
+	_Atomic int spoiled;	/* holds a reference while it is not 0 */
 	bool in_keys;
 	bool out_of_memory;	/* while adding */
 
