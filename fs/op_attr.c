@@ -69,6 +69,38 @@ static int change_owner(int fd, const struct stat *attr, int valid)
 		? -errno : 0;
 }
 
+static int strip_privileges(int fd)
+{
+	return fchownat(fd, "", (uid_t)-1, (gid_t)-1,
+			AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW) < 0 ? -errno : 0;
+}
+
+/*
+ * Nothing is to be set, but setuid and setgid are to be stripped: chown(2) with
+ * neither owner nor group, which is the owner's to do, or a write by anyone who may
+ * write.  The kernel does not say which, so it is for both.
+ */
+static int change_nothing(struct request *r, int fd)
+{
+	struct caller caller = request_caller(r, true);
+	char name[FD_NAME_SIZE];
+	bool may_write = false;
+	int err = cred_become(&caller, CRED_STRICT);
+
+	if (err)
+		return err;
+	err = strip_privileges(fd);
+	if (err == -EPERM)
+		may_write = faccessat(cred_proc_fd(), fd_name(fd, name), W_OK,
+				      AT_EACCESS) == 0;
+	cred_restore();
+	if (!may_write)
+		return err;
+	/* Where the daemon can't do more, the write itself will strip. */
+	(void)strip_privileges(fd);
+	return 0;
+}
+
 /* As the caller, so that setuid and setgid go where theirs would. */
 static int change_size(struct request *r, off_t size)
 {
@@ -119,6 +151,8 @@ static int do_setattr(struct request *r, const struct stat *attr, int valid)
 	if (err)
 		return err;
 	fd = handle_fd(handle);
+	if (!valid)
+		return change_nothing(r, fd);
 	if (inode_kind(r->inode) == INODE_SHADOW &&
 	    valid & (FUSE_SET_ATTR_MODE | VALID_OWNER))
 		err = attr_detach_shadow(r->fs, r->inode, fd);

@@ -5,6 +5,7 @@
  * thread's working directory is /proc/self/fd (see cred.h), where "7" is the file
  * behind descriptor 7, and "6/name" is a symlink itself.
  */
+#include <linux/limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/xattr.h>
@@ -166,29 +167,52 @@ void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
 		reply_xattr(&r, value, length, size);
 }
 
-static int do_listxattr(struct request *r, char *list, size_t size,
-			size_t *ret_length)
+/* The names of trusted attributes are root's to see (fs/xattr.c,
+ * xattr_permission()), and the daemon is root.  Returns the new length. */
+static size_t drop_trusted(char *names, size_t length)
+{
+	size_t kept = 0;
+
+	for (size_t at = 0; at < length; ) {
+		size_t size = strlen(names + at) + 1;
+
+		if (!starts_with(names + at, "trusted.")) {
+			memmove(names + kept, names + at, size);
+			kept += size;
+		}
+		at += size;
+	}
+	return kept;
+}
+
+/* Reads all names; the caller frees them. */
+static int do_listxattr(struct request *r, char **ret_names, size_t *ret_length)
 {
 	_cleanup_subject_ struct subject subject = { 0 };
-	int err = find_subject(r, false, false, &subject);
+	_cleanup_free_ char *names = malloc(XATTR_LIST_MAX);
+	int err = names ? find_subject(r, false, false, &subject) : -ENOMEM;
 	ssize_t length;
 
 	if (err)
 		return err;
-	length = follows(r) ? listxattr(subject.path, list, size)
-			    : llistxattr(subject.path, list, size);
+	length = follows(r) ? listxattr(subject.path, names, XATTR_LIST_MAX)
+			    : llistxattr(subject.path, names, XATTR_LIST_MAX);
 	if (length < 0)
 		return -errno;
 	*ret_length = (size_t)length;
+	if (request_caller(r, false).uid != 0)
+		*ret_length = drop_trusted(names, (size_t)length);
+	*ret_names = names;
+	names = NULL;
 	return 0;
 }
 
 void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
 {
 	BEGIN_REQUEST(r, req, FS_LISTXATTR, ino, NULL);
-	_cleanup_free_ char *names = malloc(size ? size : 1);
+	_cleanup_free_ char *names = NULL;
 	size_t length = 0;
-	int err = names ? do_listxattr(&r, names, size, &length) : -ENOMEM;
+	int err = do_listxattr(&r, &names, &length);
 
 	if (err)
 		reply_error(&r, err);

@@ -59,7 +59,7 @@ struct owned {
 static struct owned *fixtures;
 static bool failed_once;
 /* The test's process: its children inherit the list and the exit handler. */
-static pid_t program;
+static pid_t test_pid;
 
 /* ------------------------------------------------------------------ notes */
 
@@ -521,6 +521,9 @@ static void unmount_it(struct owned *owned)
 			note(owned, "unmounting '%s': %s", fixture->mountpoint,
 			     strerror(-error));
 			each_mount(fixture->mountpoint, true, detach);
+			/* Whoever keeps it busy keeps the daemon, too. */
+			if (fixture->daemon >= 0)
+				kill(fixture->daemon, SIGTERM);
 			break;
 		}
 		nanosleep(&pause, NULL);
@@ -669,7 +672,7 @@ static void destroy_all(void)
 {
 	struct owned *owned = fixtures, *next;
 
-	if (getpid() != program)
+	if (getpid() != test_pid)
 		return;
 	for (; owned; owned = next) {
 		char *notes;
@@ -707,8 +710,8 @@ struct fixture *fixture_create(const struct fixture_options *options)
 
 	if (!owned)
 		abort();
-	if (!program) {
-		program = getpid();
+	if (!test_pid) {
+		test_pid = getpid();
 		atexit(destroy_all);
 	}
 	if (options)

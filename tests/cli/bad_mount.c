@@ -1,0 +1,242 @@
+/*
+ * Mounts that can't be: without the device or the right to use it, and those
+ * that would stand in each other's way.  One line, exit status 1, nothing left.
+ */
+#include "cli.h"
+
+#include <sys/mount.h>
+#include <sys/sysmacros.h>
+
+/* Fails unless these words fail with 1, a line about @mention, and no trace. */
+static void assert_refused(const struct cli *cli, uid_t user,
+			   const char *mention, const char *const *argv)
+{
+	struct command_options options = {
+		.seconds = DEADLINE, .uid = user, .gid = user,
+	};
+	int processes = cli_processes(NULL);
+	char *before = cli_mount_table(), *after;
+	struct command command = command_run(&options, argv);
+
+	(void)cli;
+	assert_string_equal(command.out, "");
+	cli_assert_complaint(command.err, mention);
+	assert_int_equal(command.status, 1);
+	command_free(&command);
+	assert_int_equal(cli_processes(NULL), processes);
+	after = cli_mount_table();
+	assert_string_equal(after, before);
+	free(before);
+	free(after);
+}
+
+static void refused(const struct cli *cli, const char *mention,
+		    const char *source, const char *mountpoint)
+{
+	const char *background[] = {
+		fixture_program(), source, mountpoint, NULL,
+	};
+	const char *foreground[] = {
+		fixture_program(), "-f", source, mountpoint, NULL,
+	};
+
+	assert_refused(cli, 0, mention, background);
+	assert_refused(cli, 0, mention, foreground);
+}
+
+/* ---------------------------------------------------------------- the device */
+
+/* Covers /dev, in our own mount namespace, for the length of a test. */
+static int dev_begin(void **state)
+{
+	cli_begin(state);
+	assert_int_equal(mount("none", "/dev", "tmpfs", MS_NOSUID,
+			       "mode=755,size=64k"), 0);
+	return 0;
+}
+
+static int dev_end(void **state)
+{
+	assert_int_equal(umount2("/dev", MNT_DETACH), 0);
+	return cli_end(state);
+}
+
+static void make_device(const char *path, mode_t mode, unsigned major_number,
+			unsigned minor_number)
+{
+	assert_int_equal(mknod(path, S_IFCHR | mode,
+			       makedev(major_number, minor_number)), 0);
+	assert_int_equal(chmod(path, mode), 0);
+}
+
+static void an_empty_dev_is_told(void **state)
+{
+	struct cli *cli = *state;
+
+	refused(cli, "/dev/fuse", cli->source, cli->mnt);
+	refused(cli, "/dev/fuse", cli->source, NULL);
+}
+
+static void a_missing_device_is_told(void **state)
+{
+	struct cli *cli = *state;
+
+	make_device("/dev/null", 0666, 1, 3);
+	refused(cli, "/dev/fuse", cli->source, cli->mnt);
+}
+
+/* The device's file is there and no driver behind it. */
+static void a_device_without_driver_is_told(void **state)
+{
+	struct cli *cli = *state;
+
+	make_device("/dev/null", 0666, 1, 3);
+	make_device("/dev/fuse", 0666, 10, 4094);
+	refused(cli, "/dev/fuse", cli->source, cli->mnt);
+}
+
+static void a_file_in_place_of_the_device_is_told(void **state)
+{
+	struct cli *cli = *state;
+
+	make_device("/dev/null", 0666, 1, 3);
+	tree_write("/dev/fuse", "", 0);
+	refused(cli, NULL, cli->source, cli->mnt);
+}
+
+/* A copy of the program that other users can reach. */
+static const char *copy_program(const struct cli *cli)
+{
+	static char copy[128];
+
+	snprintf(copy, sizeof(copy), "%s/pycachefs", cli->top);
+	free(command_output(NULL, "cp", fixture_program(), copy, NULL));
+	assert_int_equal(chmod(copy, 0755), 0);
+	return copy;
+}
+
+static void no_right_to_the_device_is_told(void **state)
+{
+	struct cli *cli = *state;
+	const char *program = copy_program(cli);
+	const char *elsewhere[] = { program, cli->source, cli->mnt, NULL };
+	const char *in_place[] = { program, cli->source, NULL };
+	const char *foreground[] = { program, "-f", cli->source, NULL };
+
+	make_device("/dev/null", 0666, 1, 3);
+	make_device("/dev/fuse", 0600, 10, 229);
+	assert_int_equal(chown(cli->source, 65534, 65534), 0);
+	assert_int_equal(chown(cli->mnt, 65534, 65534), 0);
+	assert_refused(cli, 65534, "Permission denied", elsewhere);
+	assert_refused(cli, 65534, "Permission denied", in_place);
+	assert_refused(cli, 65534, "/dev/fuse", foreground);
+}
+
+/* ------------------------------------------------------- mounts and mounts */
+
+static void a_source_that_one_may_not_look_into_is_told(void **state)
+{
+	struct cli *cli = *state;
+	const char *program = copy_program(cli);
+	const char *inside = in(cli->source, "pkg");
+	const char *argv[] = { program, inside, NULL };
+
+	make_device("/dev/null", 0666, 1, 3);
+	make_device("/dev/fuse", 0666, 10, 229);
+	assert_int_equal(chmod(cli->source, 0700), 0);
+	assert_refused(cli, 65534, "Permission denied", argv);
+}
+
+static void unmount(const char *path, pid_t daemon)
+{
+	cli_quietly("unmount", path, NULL);
+	cli_assert_ended(daemon, path);
+}
+
+static void a_mount_over_its_source_is_not_mounted_again(void **state)
+{
+	struct cli *cli = *state;
+	pid_t daemon;
+
+	cli_quietly(cli->source, NULL);
+	assert_int_equal(cli_processes(&daemon), 1);
+	refused(cli, cli->source, cli->source, NULL);
+	refused(cli, cli->source, cli->source, cli->mnt);
+	refused(cli, cli->source, in(cli->source, "pkg"), NULL);
+	refused(cli, cli->source, in(cli->source, "pkg"), cli->mnt);
+	cli_assert_usable(cli->source);
+	unmount(cli->source, daemon);
+}
+
+static void a_mount_elsewhere_is_no_source(void **state)
+{
+	struct cli *cli = *state;
+	pid_t daemon = cli_mount(cli, NULL);
+	char other[128];
+
+	snprintf(other, sizeof(other), "%s/other", cli->top);
+	assert_int_equal(mkdir(other, 0755), 0);
+	refused(cli, cli->mnt, cli->mnt, NULL);
+	refused(cli, cli->mnt, cli->mnt, other);
+	refused(cli, cli->mnt, in(cli->mnt, "pkg"), other);
+	cli_assert_usable(cli->mnt);
+	unmount(cli->mnt, daemon);
+}
+
+static void a_mountpoint_holds_one_mount(void **state)
+{
+	struct cli *cli = *state;
+	pid_t daemon = cli_mount(cli, NULL);
+	char other[128];
+
+	snprintf(other, sizeof(other), "%s/other", cli->top);
+	assert_int_equal(mkdir(other, 0755), 0);
+	refused(cli, cli->mnt, other, cli->mnt);
+	refused(cli, cli->mnt, cli->source, cli->mnt);
+	cli_assert_usable(cli->mnt);
+	unmount(cli->mnt, daemon);
+}
+
+/* One source may well be mounted at two places. */
+static void a_source_is_mounted_at_two_places(void **state)
+{
+	struct cli *cli = *state;
+	pid_t first = cli_mount(cli, NULL), second;
+	char other[128];
+
+	snprintf(other, sizeof(other), "%s/other", cli->top);
+	assert_int_equal(mkdir(other, 0755), 0);
+	cli_quietly(cli->source, other, NULL);
+	assert_int_equal(cli_processes(&second), 2);
+	cli_assert_usable(cli->mnt);
+	cli_assert_usable(other);
+	cli_quietly("unmount", cli->mnt, NULL);
+	cli_assert_usable(other);
+	cli_quietly("unmount", other, NULL);
+	assert_int_equal(cli_mounts_at(other), 0);
+	(void)first;
+}
+
+#define DEV(test) \
+	{ #test, test, dev_begin, dev_end, NULL }
+
+int main(void)
+{
+	int skip = cli_possible();
+	const struct CMUnitTest tests[] = {
+		DEV(an_empty_dev_is_told),
+		DEV(a_missing_device_is_told),
+		DEV(a_device_without_driver_is_told),
+		DEV(a_file_in_place_of_the_device_is_told),
+		DEV(no_right_to_the_device_is_told),
+		DEV(a_source_that_one_may_not_look_into_is_told),
+		CLI(a_mount_over_its_source_is_not_mounted_again),
+		CLI(a_mount_elsewhere_is_no_source),
+		CLI(a_mountpoint_holds_one_mount),
+		CLI(a_source_is_mounted_at_two_places),
+	};
+
+	if (skip)
+		return skip;
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,93 @@
+/*
+ * A place to run the commands in, where nothing that they leave behind goes
+ * unnoticed: mounts, processes, words on the terminal.
+ *
+ * The test program gets a mount namespace of its own, so that the table of mounts
+ * changes by what it runs alone, and adopts what its children leave behind, so
+ * that every daemon is its child: it can be counted, and its exit status read.
+ */
+#ifndef TESTS_CLI_H
+#define TESTS_CLI_H
+
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "command.h"
+#include "fixture.h"
+#include "tree.h"
+
+/* How long anything may take that is not instant, in seconds. */
+#define DEADLINE 20
+
+struct cli {
+	char top[64];		/* scratch directory, open to all */
+	char source[80];	/* holds pkg/mod.py */
+	char mnt[80];		/* an empty directory */
+	char missing[80];	/* is not there */
+	char file[80];		/* a file */
+	char log[80];		/* output of cli_foreground() */
+	char *mounts;		/* the table of mounts at the beginning */
+};
+
+/*
+ * Prepares the whole program; main calls it first and returns what it returns when
+ * that is not 0 (see fixture_possible()).
+ */
+int cli_possible(void);
+
+/* Setup and teardown of one test.  Teardown fails it when a mount or a process
+ * is left, after ending both. */
+int cli_begin(void **state);
+int cli_end(void **state);
+
+#define CLI(test) \
+	{ #test, test, cli_begin, cli_end, NULL }
+
+/* Runs the program with these words, ended by NULL; command_free() the result. */
+struct command cli_run(const char *word, ...) __attribute__((sentinel));
+
+/* The same, failing the test unless it succeeds and says nothing. */
+void cli_quietly(const char *word, ...) __attribute__((sentinel));
+
+/* Mounts source on mnt, with -o @options unless NULL; returns the daemon's pid. */
+pid_t cli_mount(const struct cli *cli, const char *options);
+
+/*
+ * Starts the program with these words after -f, its output going to cli->log, and
+ * waits until @mountpoint is mounted.  Returns its pid, which is a child.
+ */
+pid_t cli_foreground(const struct cli *cli, const char *mountpoint,
+		     const char *const *words);
+
+/* How many mounts lie at exactly @path. */
+int cli_mounts_at(const char *path);
+
+/* All mounts there are, as text to be compared. */
+char *cli_mount_table(void);
+
+/* How many living processes we are the parent of; @ret_last: one of them. */
+int cli_processes(pid_t *ret_last);
+
+/* Fails the test unless @path is the root of a mount that works. */
+void cli_assert_usable(const char *path);
+
+/* Fails unless child @pid ends in time with status 0, its mount gone. */
+void cli_assert_ended(pid_t pid, const char *mountpoint);
+
+/* Fails unless @text is one line "pycachefs: WHAT: WHY" with @mention in it. */
+void cli_assert_complaint(const char *text, const char *mention);
+
+#endif

@@ -1,0 +1,405 @@
+/*
+ * Who may do what in `__pycache__` when several users reach a mount: it carries
+ * its directory's owner, group and mode, and what is made in it belongs to whoever
+ * made it, as natively.
+ */
+#include "rules_common.h"
+
+#include <sys/xattr.h>
+
+#define ALICE 1000
+#define BOB 1001
+#define GROUP 2000
+
+static int make_project(const char *source, void *data)
+{
+	(void)data;
+	assert_works(mkdir(in(source, "d"), 0755));
+	write_text(in(source, "d/m.py"), "m = 1\n");
+	return 0;
+}
+
+static struct fixture_options project = { .prepare = make_project };
+static struct fixture_options project_in_place = {
+	.prepare = make_project, .in_place = true,
+};
+
+/* The scratch directory is its owner's alone until others are let in. */
+static int users_begin(void **state)
+{
+	struct fixture *f;
+
+	fixture_begin(state);
+	f = *state;
+	assert_works(chmod(f->top, 0755));
+	return 0;
+}
+
+/* Calls that a user makes; each returns the errno. */
+static int make_file(void *path)
+{
+	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666), error;
+
+	if (fd < 0)
+		return errno;
+	error = write(fd, "code", 4) == 4 ? 0 : errno;
+	close(fd);
+	return error;
+}
+
+static int make_directory(void *path)
+{
+	return outcome(mkdir(path, 0777));
+}
+
+static int make_link(void *path)
+{
+	return outcome(symlink("target", path));
+}
+
+static int read_file(void *path)
+{
+	char text[4];
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return errno;
+	return read(fd, text, 4) == 4 ? 0 : EIO;
+}
+
+static int write_file(void *path)
+{
+	return outcome_open(open(path, O_WRONLY | O_CLOEXEC));
+}
+
+static int remove_file(void *path)
+{
+	return outcome(unlink(path));
+}
+
+static int list_directory(void *path)
+{
+	return outcome_open(open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+}
+
+static int give_to_group(void *path)
+{
+	return outcome(chown(path, (uid_t)-1, GROUP));
+}
+
+/* @user does @call to @name of the mount's d/__pycache__. */
+static int does(const struct fixture *f, uid_t user, int (*call)(void *),
+		const char *name)
+{
+	KEEP(path, in(on(f, "d/__pycache__"), name));
+
+	return as_user(user, user, NULL, 0, call, path);
+}
+
+static void set_d(const struct fixture *f, uid_t uid, gid_t gid, mode_t mode)
+{
+	assert_works(chown(on(f, "d"), uid, gid));
+	assert_works(chmod(on(f, "d"), mode));
+}
+
+static void assert_owned(const char *path, uid_t uid, gid_t gid, mode_t mode)
+{
+	struct stat st;
+
+	assert_works(lstat(path, &st));
+	assert_int_equal(st.st_uid, uid);
+	assert_int_equal(st.st_gid, gid);
+	if (!S_ISLNK(st.st_mode))
+		assert_int_equal(st.st_mode & 07777, mode);
+}
+
+/* A path and how it is to be owned, for eventually(). */
+struct owned {
+	char path[1024];
+	struct stat like;
+};
+
+static bool is_owned(void *data)
+{
+	const struct owned *owned = data;
+	struct stat st;
+
+	return stat(owned->path, &st) == 0 &&
+		st.st_uid == owned->like.st_uid &&
+		st.st_gid == owned->like.st_gid &&
+		st.st_mode == owned->like.st_mode;
+}
+
+static bool carries_soon(const struct fixture *f)
+{
+	struct owned owned;
+
+	assert_works(stat(behind(f, "d"), &owned.like));
+	snprintf(owned.path, sizeof(owned.path), "%s/d/__pycache__",
+		 f->mountpoint);
+	return eventually(DEADLINE, is_owned, &owned);
+}
+
+static void what_is_made_belongs_to_who_made_it(void **state)
+{
+	struct fixture *f = *state;
+
+	set_d(f, 0, 0, 0777);
+	assert_true(carries_soon(f));
+	assert_int_equal(does(f, ALICE, make_file, "file"), 0);
+	assert_int_equal(does(f, BOB, make_directory, "dir"), 0);
+	assert_int_equal(does(f, BOB, make_file, "dir/file"), 0);
+	assert_int_equal(does(f, ALICE, make_link, "link"), 0);
+	assert_owned(on(f, "d/__pycache__/file"), ALICE, ALICE, 0644);
+	assert_owned(on(f, "d/__pycache__/dir"), BOB, BOB, 0755);
+	assert_owned(on(f, "d/__pycache__/dir/file"), BOB, BOB, 0644);
+	assert_owned(on(f, "d/__pycache__/link"), ALICE, ALICE, 0);
+	assert_int_equal(does(f, BOB, read_file, "file"), 0);
+	assert_int_equal(does(f, BOB, write_file, "file"), EACCES);
+	assert_int_equal(does(f, ALICE, make_file, "dir/other"), EACCES);
+}
+
+static void it_carries_owner_group_and_mode(void **state)
+{
+	static const mode_t modes[] = { 0755, 0700, 02775, 01777, 0750 };
+	struct fixture *f = *state;
+
+	for (size_t i = 0; i < sizeof(modes) / sizeof(*modes); i++) {
+		char name[20];
+
+		/* New directories, whose `__pycache__` nobody has seen yet. */
+		snprintf(name, sizeof(name), "new%zu", i);
+		KEEP(dir, on(f, name));
+		assert_works(mkdir(dir, 0755));
+		assert_works(chown(dir, ALICE, GROUP));
+		assert_works(chmod(dir, modes[i]));
+		assert_owned(in(dir, "__pycache__"), ALICE, GROUP, modes[i]);
+	}
+}
+
+static void it_follows_when_its_directory_is_changed(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_owned(on(f, "d/__pycache__"), 0, 0, 0755);
+	assert_works(chmod(on(f, "d"), 0700));
+	assert_true(carries_soon(f));
+	assert_works(chown(on(f, "d"), BOB, GROUP));
+	assert_true(carries_soon(f));
+	assert_int_equal(does(f, ALICE, make_file, "m"), EACCES);
+	assert_int_equal(does(f, BOB, make_file, "m"), 0);
+	assert_works(chmod(behind(f, "d"), 0777));
+	assert_true(carries_soon(f));
+	assert_int_equal(does(f, ALICE, make_file, "n"), 0);
+}
+
+static void who_may_not_write_the_directory_gets_eacces(void **state)
+{
+	struct fixture *f = *state;
+
+	set_d(f, BOB, BOB, 0755);
+	assert_true(carries_soon(f));
+	assert_int_equal(does(f, BOB, make_file, "m.pyc"), 0);
+	assert_int_equal(does(f, ALICE, make_file, "n.pyc"), EACCES);
+	assert_int_equal(does(f, ALICE, make_directory, "sub"), EACCES);
+	assert_int_equal(does(f, ALICE, make_link, "link"), EACCES);
+	assert_int_equal(does(f, ALICE, remove_file, "m.pyc"), EACCES);
+	assert_int_equal(does(f, ALICE, write_file, "m.pyc"), EACCES);
+	assert_int_equal(does(f, ALICE, read_file, "m.pyc"), 0);
+	assert_int_equal(does(f, ALICE, list_directory, "."), 0);
+	assert_lists(on(f, "d/__pycache__"), "m.pyc");
+}
+
+static void who_may_not_look_into_the_directory_sees_nothing(void **state)
+{
+	struct fixture *f = *state;
+
+	set_d(f, BOB, BOB, 0700);
+	assert_true(carries_soon(f));
+	assert_int_equal(does(f, BOB, make_file, "m.pyc"), 0);
+	assert_int_equal(does(f, ALICE, read_file, "m.pyc"), EACCES);
+	assert_int_equal(does(f, ALICE, list_directory, "."), EACCES);
+}
+
+static void a_sticky_directory_protects_what_others_made(void **state)
+{
+	struct fixture *f = *state;
+
+	set_d(f, 0, 0, 01777);
+	assert_true(carries_soon(f));
+	assert_int_equal(does(f, ALICE, make_file, "m.pyc"), 0);
+	assert_int_equal(does(f, BOB, remove_file, "m.pyc"), EPERM);
+	assert_int_equal(does(f, ALICE, remove_file, "m.pyc"), 0);
+}
+
+static void a_setgid_directory_hands_its_group_on(void **state)
+{
+	struct fixture *f = *state;
+
+	set_d(f, 0, GROUP, 02777);
+	assert_true(carries_soon(f));
+	assert_int_equal(does(f, ALICE, make_file, "file"), 0);
+	assert_int_equal(does(f, ALICE, make_directory, "dir"), 0);
+	assert_owned(on(f, "d/__pycache__/file"), ALICE, GROUP, 0644);
+	assert_owned(on(f, "d/__pycache__/dir"), ALICE, GROUP, 02755);
+}
+
+static void supplementary_groups_count(void **state)
+{
+	const gid_t groups[] = { GROUP };
+	struct fixture *f = *state;
+
+	set_d(f, 0, GROUP, 0770);
+	assert_true(carries_soon(f));
+	KEEP(path, on(f, "d/__pycache__/m.pyc"));
+	assert_int_equal(as_user(ALICE, ALICE, NULL, 0, make_file, path),
+			 EACCES);
+	assert_int_equal(as_user(ALICE, ALICE, groups, 1, make_file, path), 0);
+	assert_owned(path, ALICE, ALICE, 0644);
+	assert_works(chmod(on(f, "d"), 0775));
+	assert_true(carries_soon(f));
+	assert_int_equal(as_user(ALICE, ALICE, NULL, 0, give_to_group, path),
+			 EPERM);
+	assert_int_equal(as_user(ALICE, ALICE, groups, 1, give_to_group, path),
+			 0);
+	assert_owned(path, ALICE, GROUP, 0644);
+}
+
+static int make_under_umask(void *dir)
+{
+	int error;
+
+	umask(027);
+	error = outcome_open(open(in(dir, "file"), O_WRONLY | O_CREAT, 0666));
+	error = error ? error : outcome(mkdir(in(dir, "dir"), 0777));
+	error = error ? error : outcome(mkfifo(in(dir, "fifo"), 0666));
+	umask(0);
+	error = error ? error : outcome(mkdir(in(dir, "open"), 0777));
+	return error;
+}
+
+static void the_umask_of_the_caller_counts(void **state)
+{
+	struct fixture *f = *state;
+
+	set_d(f, 0, 0, 0777);
+	assert_true(carries_soon(f));
+	assert_int_equal(does(f, ALICE, make_under_umask, "."), 0);
+	assert_owned(on(f, "d/__pycache__/file"), ALICE, ALICE, 0640);
+	assert_owned(on(f, "d/__pycache__/dir"), ALICE, ALICE, 0750);
+	assert_owned(on(f, "d/__pycache__/fifo"), ALICE, ALICE, 0640);
+	assert_owned(on(f, "d/__pycache__/open"), ALICE, ALICE, 0777);
+}
+
+/* Compares modes and both ACLs of a name here and on a plain directory. */
+static void assert_same_acl(const char *ours, const char *plain)
+{
+	static const char *const names[] = {
+		"system.posix_acl_access", "system.posix_acl_default",
+	};
+	struct stat here, there;
+
+	assert_works(stat(ours, &here));
+	assert_works(stat(plain, &there));
+	assert_int_equal(here.st_mode, there.st_mode);
+	for (int i = 0; i < 2; i++) {
+		char a[256] = "", b[256] = "";
+		ssize_t in_ours = getxattr(ours, names[i], a, sizeof(a));
+		int error = outcome(in_ours);
+		ssize_t in_plain = getxattr(plain, names[i], b, sizeof(b));
+
+		assert_int_equal(error, outcome(in_plain));
+		assert_int_equal(in_ours, in_plain);
+		assert_memory_equal(a, b, sizeof(a));
+	}
+}
+
+/* Sets a default ACL by setfacl(1), then makes a file and a directory. */
+static void give_default_acl(const char *dir)
+{
+	free(command_output(NULL, "setfacl", "-d", "-m",
+			    "u::rwx,u:1000:rwx,g::rx,g:2000:rw,o::-", dir,
+			    NULL));
+}
+
+static void make_below(const char *dir)
+{
+	mode_t mask = umask(077);
+
+	assert_int_equal(make_file((void *)(uintptr_t)in(dir, "file")), 0);
+	assert_works(mkdir(in(dir, "sub"), 0777));
+	assert_int_equal(make_file((void *)(uintptr_t)in(dir, "sub/file")), 0);
+	umask(mask);
+}
+
+static void assert_same_below(const char *ours, const char *plain)
+{
+	KEEP(a, ours);
+	KEEP(b, plain);
+
+	assert_same_acl(in(a, "file"), in(b, "file"));
+	assert_same_acl(in(a, "sub"), in(b, "sub"));
+	assert_same_acl(in(a, "sub/file"), in(b, "sub/file"));
+}
+
+static void a_default_acl_counts(void **state)
+{
+	struct fixture *f = *state;
+
+	KEEP(cache, on(f, "d/__pycache__"));
+	KEEP(plain, in(f->plain, "__pycache__"));
+	assert_works(mkdir(plain, 0755));
+	give_default_acl(plain);
+	make_below(plain);
+	assert_works(mkdir(in(cache, "acl"), 0755));
+	give_default_acl(in(cache, "acl"));
+	make_below(in(cache, "acl"));
+	assert_same_below(in(cache, "acl"), plain);
+}
+
+/* A `__pycache__` that is made natively inherits its directory's. */
+static void the_default_acl_of_the_directory_is_inherited(void **state)
+{
+	struct fixture *f = *state;
+
+	give_default_acl(f->plain);
+	KEEP(plain, in(f->plain, "__pycache__"));
+	assert_works(mkdir(plain, 0777));
+	make_below(plain);
+	assert_works(mkdir(on(f, "e"), 0755));
+	give_default_acl(on(f, "e"));
+	KEEP(cache, on(f, "e/__pycache__"));
+	make_below(cache);
+	assert_same_below(cache, plain);
+}
+
+#define USERS(test) \
+	{ #test, test, users_begin, fixture_end, &project }, \
+	{ #test " (in place)", test, users_begin, fixture_end, \
+	  &project_in_place }
+
+int main(void)
+{
+	int skip = fixture_possible();
+	const struct CMUnitTest tests[] = {
+		USERS(what_is_made_belongs_to_who_made_it),
+		USERS(it_carries_owner_group_and_mode),
+		USERS(it_follows_when_its_directory_is_changed),
+		USERS(who_may_not_write_the_directory_gets_eacces),
+		USERS(who_may_not_look_into_the_directory_sees_nothing),
+		USERS(a_sticky_directory_protects_what_others_made),
+		USERS(a_setgid_directory_hands_its_group_on),
+		USERS(supplementary_groups_count),
+		USERS(the_umask_of_the_caller_counts),
+		USERS(a_default_acl_counts),
+		USERS(the_default_acl_of_the_directory_is_inherited),
+	};
+
+	if (skip)
+		return skip;
+	if (geteuid() != 0) {
+		print_message("only root can become other users\n");
+		return getenv("PYCACHEFS_MUST_RUN") ? 1 : 77;
+	}
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

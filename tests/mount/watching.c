@@ -1,0 +1,185 @@
+/*
+ * Changes made behind the mount are seen through it, though everything is cached,
+ * and what is cached costs no request.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <fcntl.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#include "command.h"
+#include "fixture.h"
+#include "tree.h"
+
+static int setup(void **state)
+{
+	struct fixture *f = fixture_create(NULL);
+
+	tree_write(in(f->source, "dir/file"), "one", -1);
+	*state = f;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	fixture_destroy(*state);
+	return 0;
+}
+
+struct expectation {
+	const char *path;
+	const char *content;	/* NULL: there is no such file */
+	mode_t mode;		/* 0: any */
+};
+
+static bool holds(void *data)
+{
+	const struct expectation *e = data;
+	bool same = true;
+	struct stat st;
+
+	if (lstat(e->path, &st) < 0)
+		return !e->content;
+	if (e->content) {
+		char *content = tree_read(e->path, NULL);
+
+		same = strcmp(content, e->content) == 0;
+		free(content);
+	}
+	return e->content && same && (!e->mode || (st.st_mode & 07777) == e->mode);
+}
+
+static void expect(const char *path, const char *content, mode_t mode)
+{
+	struct expectation e = { path, content, mode };
+
+	if (!eventually(2, holds, &e))
+		fail_msg("'%s' does not become '%s'", path,
+			 content ? content : "missing");
+}
+
+static void changes_behind_the_mount_are_seen(void **state)
+{
+	const struct fixture *f = *state;
+	char behind[320], file[320], other[320];
+
+	snprintf(behind, sizeof(behind), "%s/dir/file", f->source);
+	snprintf(file, sizeof(file), "%s/dir/file", f->mountpoint);
+	snprintf(other, sizeof(other), "%s/dir/other", f->mountpoint);
+	for (int round = 0; round < 50; round++) {
+		tree_write(behind, "one", -1);
+		expect(file, "one", 0);
+		expect(other, NULL, 0);
+		tree_write(behind, "two", -1);
+		expect(file, "two", 0);
+		assert_int_equal(chmod(behind, 0600), 0);
+		expect(file, "two", 0600);
+		assert_int_equal(chmod(behind, 0644), 0);
+		tree_write(in(f->source, "dir/new"), "new", -1);
+		assert_int_equal(rename(in(f->source, "dir/new"), behind), 0);
+		expect(file, "new", 0);
+		assert_int_equal(rename(behind, in(f->source, "dir/other")), 0);
+		expect(other, "new", 0);
+		expect(file, NULL, 0);
+		assert_int_equal(unlink(in(f->source, "dir/other")), 0);
+		expect(other, NULL, 0);
+	}
+}
+
+static bool list_is_empty(void *path)
+{
+	char *list = tree_list(path);
+	bool empty = !*list;
+
+	free(list);
+	return empty;
+}
+
+static void listings_are_seen_to_change(void **state)
+{
+	const struct fixture *f = *state;
+	const char *dir = in(f->mountpoint, "dir");
+	char *list = tree_list(dir);
+
+	assert_string_equal(list, "file");
+	free(list);
+	assert_int_equal(unlink(in(f->source, "dir/file")), 0);
+	assert_true(eventually(2, list_is_empty, (void *)(uintptr_t)dir));
+}
+
+/* All requests that the daemon has had, as it counts them itself. */
+static json_int_t count_requests(const struct fixture *f)
+{
+	static char text[65536];
+	ssize_t length = getxattr(f->mountpoint, "user.pycachefs.status", text,
+				  sizeof(text));
+	json_int_t count = 0;
+	const char *key;
+	json_t *status, *value;
+
+	assert_true(length > 0);
+	status = json_loadb(text, (size_t)length, 0, NULL);
+	assert_non_null(status);
+	assert_string_equal("watch", json_string_value(json_object_get(
+		json_object_get(status, "coherence"), "kind")));
+	json_object_foreach(json_object_get(status, "requests"), key, value)
+		/* Asking for it is a request itself. */
+		if (strcmp(key, "getxattr") != 0)
+			count += json_integer_value(value);
+	json_decref(status);
+	return count;
+}
+
+static void look_at_everything(const struct fixture *f)
+{
+	char *list = tree_list(in(f->mountpoint, "dir"));
+	struct stat st;
+	char byte;
+	int fd;
+
+	free(list);
+	assert_int_equal(lstat(in(f->mountpoint, "dir/file"), &st), 0);
+	assert_int_equal(lstat(in(f->mountpoint, "dir/missing"), &st), -1);
+	fd = open(in(f->mountpoint, "dir/file"), O_RDONLY);
+	assert_int_equal(read(fd, &byte, 1), 1);
+	close(fd);
+}
+
+static void what_is_cached_costs_no_request(void **state)
+{
+	const struct fixture *f = *state;
+	json_int_t before;
+
+	/* The second look asks for the time that the first one's read changed. */
+	look_at_everything(f);
+	look_at_everything(f);
+	before = count_requests(f);
+	for (int i = 0; i < 100; i++)
+		look_at_everything(f);
+	assert_int_equal(count_requests(f) - before, 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(changes_behind_the_mount_are_seen,
+						setup, teardown),
+		cmocka_unit_test_setup_teardown(listings_are_seen_to_change,
+						setup, teardown),
+		cmocka_unit_test_setup_teardown(what_is_cached_costs_no_request,
+						setup, teardown),
+	};
+	int status = fixture_possible();
+
+	return status ? status : cmocka_run_group_tests(tests, NULL, NULL);
+}
