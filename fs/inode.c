@@ -469,6 +469,16 @@ void inode_set_tidy(struct inode *inode)
 	atomic_store(&inode->tidy, true);
 }
 
+void inode_set_capability_removed(struct inode *inode)
+{
+	atomic_store(&inode->capability_removed, true);
+}
+
+bool inode_take_capability_removed(struct inode *inode)
+{
+	return atomic_exchange(&inode->capability_removed, false);
+}
+
 bool inode_parent_watched(struct inode_table *table, const struct inode *inode)
 {
 	bool watched;

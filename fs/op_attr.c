@@ -78,20 +78,25 @@ static int strip_privileges(int fd)
 /*
  * Nothing is to be set, but setuid and setgid are to be stripped: chown(2) with
  * neither owner nor group, which is the owner's to do, or a write by anyone who may
- * write.  The kernel does not say which, so it is for both.
+ * write.  The kernel does not say which, so it is for both.  Root's writes come here
+ * for a file's capabilities alone, just after the kernel has removed them itself.
  */
 static int change_nothing(struct request *r, int fd)
 {
 	struct caller caller = request_caller(r, true);
 	char name[FD_NAME_SIZE];
 	bool may_write = false;
-	int err = cred_become(&caller, CRED_STRICT);
+	int err;
 
+	fd_name(fd, name);
+	if (caller.uid == 0 && inode_take_capability_removed(r->inode))
+		return 0;
+	err = cred_become(&caller, CRED_STRICT);
 	if (err)
 		return err;
 	err = strip_privileges(fd);
 	if (err == -EPERM)
-		may_write = faccessat(cred_proc_fd(), fd_name(fd, name), W_OK,
+		may_write = faccessat(cred_proc_fd(), name, W_OK,
 				      AT_EACCESS) == 0;
 	cred_restore();
 	if (!may_write)

@@ -232,6 +232,8 @@ static int do_removexattr(struct request *r, const char *name)
 		return err;
 	result = follows(r) ? removexattr(subject.path, name)
 			    : lremovexattr(subject.path, name);
+	if (result == 0 && strcmp(name, "security.capability") == 0)
+		inode_set_capability_removed(r->inode);
 	return result < 0 ? -errno : 0;
 }
 

@@ -142,6 +142,11 @@ void inode_unspoil(struct inode_table *table, struct inode *inode);
 bool inode_is_tidy(const struct inode *inode);
 void inode_set_tidy(struct inode *inode);
 
+/* Notes that the file's capabilities were just removed; taking the note ends it.
+ * See op_attr.c, change_nothing(). */
+void inode_set_capability_removed(struct inode *inode);
+bool inode_take_capability_removed(struct inode *inode);
+
 /* Whether @inode's parent is watched.  The root has none. */
 bool inode_parent_watched(struct inode_table *table, const struct inode *inode);
 

@@ -37,7 +37,7 @@ struct inode {
 	struct inode *parent;	/* a reference; NULL for the root */
 	char *name;		/* owned; in parent */
 	UT_hash_handle by_key;
-	_Atomic bool watched, tidy;
+	_Atomic bool watched, tidy, capability_removed;
 	_Atomic int spoiled;	/* holds a reference while it is not 0 */
 	bool in_keys;
 	bool out_of_memory;	/* while adding */

@@ -186,15 +186,13 @@ static void searches_meet_no_cache(void **state)
 		abort();
 	assert_says(project, script, "0\n0\n0\n0\n0\n");
 	free(script);
-	/* Behind the mount they are, and are found. */
-	assert_says(project, search, "48\n6\n6\n30\n6\n");
 }
 
 /* A tree that was used elsewhere brings its caches, which belong to the store. */
 static void copies_in_leave_caches_in_the_store(void **state)
 {
 	static const char *const ways[] = {
-		"cp -a \"$2/used\" \"$1/in\"",
+		/* Not cp -a, which wants to make each directory itself. */
 		"mkdir in; tar -cf - -C \"$2/used\" . | tar -xf - -C in",
 		"mv \"$2/used\" in",
 	};
