@@ -211,16 +211,34 @@ static void inherit_from(int model, int store_root, const char *name)
 	(void)setxattr(to, "system.posix_acl_default", acl, (size_t)size, 0);
 }
 
-int store_make_part(const struct store *store, enum store_part part,
+/* A name that nothing in the root of the store has. */
+static void spare_name(struct store *store, char ret[PART_NAME_SIZE])
+{
+	snprintf(ret, PART_NAME_SIZE, "x-%" PRIu64,
+		 atomic_fetch_add(&store->serial, 1));
+}
+
+int store_make_part(struct store *store, enum store_part part,
 		    const struct file_id *id, int model, int *ret_fd)
 {
-	char name[PART_NAME_SIZE];
+	char name[PART_NAME_SIZE], making[PART_NAME_SIZE];
+	int err = store_open_part(store, part, id, ret_fd);
 
+	if (err != -ENOENT)
+		return err;
+	/* It gets its name when it is whole, so that nobody makes a file in it that
+	 * has not inherited. */
 	part_name(part, id, name);
-	if (mkdirat(store->root, name, MODE_AS_SOURCE) == 0)
-		inherit_from(model, store->root, name);
-	else if (errno != EEXIST)
+	spare_name(store, making);
+	if (mkdirat(store->root, making, MODE_AS_SOURCE) < 0)
 		return -errno;
+	inherit_from(model, store->root, making);
+	if (renameat2(store->root, making, store->root, name, RENAME_NOREPLACE) < 0) {
+		err = -errno;
+		unlinkat(store->root, making, AT_REMOVEDIR);
+		if (err != -EEXIST)
+			return err;
+	}
 	return store_open_part(store, part, id, ret_fd);
 }
 
@@ -236,12 +254,11 @@ int store_remove_cache(const struct store *store, const struct file_id *id)
 
 static void drop_part(struct store *store, const char *name)
 {
-	char going[32];
+	char going[PART_NAME_SIZE];
 	int err;
 
 	/* Out of the way first, so that nobody meets it half removed. */
-	snprintf(going, sizeof(going), "x-%" PRIu64,
-		 atomic_fetch_add(&store->serial, 1));
+	spare_name(store, going);
 	if (renameat(store->root, name, store->root, going) < 0) {
 		err = -errno;
 		if (err != -ENOENT)
@@ -267,7 +284,7 @@ void store_drop(struct store *store, const struct file_id *id)
 	}
 }
 
-int store_mark(const struct store *store, const struct file_id *id, int model,
+int store_mark(struct store *store, const struct file_id *id, int model,
 	       const char *name)
 {
 	_cleanup_close_ int part = -1;

@@ -63,7 +63,7 @@ int store_open_part(const struct store *store, enum store_part part,
  * and default ACL from @model, the source's directory, so that what is created
  * inside inherits as it would there.  Returns 0 or negative errno (-ENOSPC: full).
  */
-int store_make_part(const struct store *store, enum store_part part,
+int store_make_part(struct store *store, enum store_part part,
 		    const struct file_id *id, int model, int *ret_fd);
 
 /*
@@ -80,7 +80,7 @@ void store_drop(struct store *store, const struct file_id *id);
  * it would appear as soon as X.py is removed, and then run in its stead.  A mark
  * says to go on hiding it.  Marks live as long as the store.
  */
-int store_mark(const struct store *store, const struct file_id *id, int model,
+int store_mark(struct store *store, const struct file_id *id, int model,
 	       const char *name);
 bool store_is_marked(const struct store *store, const struct file_id *id,
 		     const char *name);
