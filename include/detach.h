@@ -13,10 +13,10 @@ struct detach {
 };
 
 /*
- * In the background: closes all descriptors but 0 to 2, and forks.  In the parent it returns 1, when the child is ready,
- * or has ended, with its exit status in @ret_status; in the child it returns 0,
- * in a session of its own.  In the foreground it returns 0 at once.  Negative errno
- * when it can't fork.
+ * In the background: closes all descriptors but 0 to 2, and forks.  In the parent it
+ * returns 1, when the child is ready, or has ended, with its exit status in
+ * @ret_status; in the child it returns 0, in a session of its own.  In the foreground
+ * it returns 0 at once.  Negative errno when it can't fork.
  */
 int detach_start(struct detach *ret, bool foreground, int *ret_status);
 
