@@ -306,10 +306,12 @@ static void resync(struct watcher *watcher)
 	free(numbers.values);
 }
 
+/* @rest is what follows the event's head, aligned to 4 bytes. */
 static void handle_event(struct watcher *watcher,
-			 const struct fanotify_event_metadata *event)
+			 const struct fanotify_event_metadata *event,
+			 const void *rest)
 {
-	const struct fanotify_event_info_fid *info = (const void *)(event + 1);
+	const struct fanotify_event_info_fid *info = rest;
 	const struct file_handle *handle = (const void *)info->handle;
 	struct inode *directory;
 	const char *name;
@@ -339,16 +341,23 @@ static void handle_event(struct watcher *watcher,
 static bool read_events(struct watcher *watcher)
 {
 	union {
-		struct fanotify_event_metadata align;
+		uint32_t align;
 		char bytes[65536];
 	} buffer;
-	const struct fanotify_event_metadata *event = (const void *)buffer.bytes;
+	struct fanotify_event_metadata event;
 	ssize_t length = read(watcher->fanotify, buffer.bytes, sizeof(buffer.bytes));
 
 	if (length < 0)
 		return errno == EAGAIN || errno == EINTR;
-	for (; FAN_EVENT_OK(event, length); event = FAN_EVENT_NEXT(event, length))
-		handle_event(watcher, event);
+	for (const char *at = buffer.bytes; length >= (ssize_t)sizeof(event);
+	     at += event.event_len, length -= event.event_len) {
+		/* Lengths are multiples of 4, but the head holds 64 bits. */
+		memcpy(&event, at, sizeof(event));
+		if (event.event_len < sizeof(event) ||
+		    (ssize_t)event.event_len > length)
+			break;
+		handle_event(watcher, &event, at + sizeof(event));
+	}
 	return true;
 }
 

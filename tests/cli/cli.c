@@ -278,9 +278,13 @@ pid_t cli_mount(const struct cli *cli, const char *options)
 	return daemon;
 }
 
+/* In the table a mount stands before its daemon answers: that is when it works,
+ * and when a signal ends it well. */
 static bool is_mounted(void *path)
 {
-	return cli_mounts_at(path) == 1;
+	struct stat st;
+
+	return cli_mounts_at(path) == 1 && stat(path, &st) == 0;
 }
 
 pid_t cli_foreground(const struct cli *cli, const char *mountpoint,

@@ -6,6 +6,7 @@
 
 #include <fcntl.h>
 #include <linux/posix_acl.h>
+#include <linux/posix_acl.h>
 #include <linux/posix_acl_xattr.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -27,14 +28,16 @@ struct acl {
 	struct posix_acl_xattr_entry entries[5];
 };
 
+enum { NO_ID = ACL_UNDEFINED_ID };
+
 static const struct acl sample_acl = {
 	.header = { POSIX_ACL_XATTR_VERSION },
 	.entries = {
-		{ ACL_USER_OBJ, 7, (uint32_t)ACL_UNDEFINED_ID },
+		{ ACL_USER_OBJ, 7, NO_ID },
 		{ ACL_USER, 7, SOMEBODY },
-		{ ACL_GROUP_OBJ, 5, (uint32_t)ACL_UNDEFINED_ID },
-		{ ACL_MASK, 7, (uint32_t)ACL_UNDEFINED_ID },
-		{ ACL_OTHER, 0, (uint32_t)ACL_UNDEFINED_ID },
+		{ ACL_GROUP_OBJ, 5, NO_ID },
+		{ ACL_MASK, 7, NO_ID },
+		{ ACL_OTHER, 0, NO_ID },
 	},
 };
 
