@@ -3,6 +3,7 @@
  * symlink, link.  What takes a name away is in op_remove.c.
  */
 #include <fcntl.h>
+#include <time.h>
 
 #include "entry.h"
 #include "ops.h"
@@ -76,6 +77,20 @@ static void count_made(struct fs *fs, const struct place *place)
 }
 
 /*
+ * Whether to try again after @err: a file of the store that was just unlinked gives
+ * its room back when the kernel forgets it, which takes it a moment.
+ */
+static bool may_find_room(const struct place *place, int err, int *tries)
+{
+	const struct timespec moment = { .tv_nsec = 2000000 };
+
+	if (err != -ENOSPC || place->kind != INODE_STORE || ++*tries > 5)
+		return false;
+	nanosleep(&moment, NULL);
+	return true;
+}
+
+/*
  * Opened for reading and writing whatever the caller wants, since requests carry
  * no handle and the descriptor is kept for all of them.  Of the caller's flags only
  * O_EXCL matters here: the kernel sees to the others.
@@ -84,15 +99,17 @@ static int do_create(struct request *r, mode_t mode, int flags,
 		     struct fuse_entry_param *ret)
 {
 	_cleanup_place_ struct place place = { 0 };
-	int fd, err = route(r->fs, r->inode, r->name, ROUTE_MAKE, &place);
+	int fd, tries = 0, err = route(r->fs, r->inode, r->name, ROUTE_MAKE, &place);
 
 	if (!err)
 		err = become_maker(r, mode);
 	if (err)
 		return err;
-	fd = openat(place.dirfd, r->name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW |
-		    O_NOCTTY | O_CLOEXEC, mode);
-	err = fd < 0 ? -errno : 0;
+	do {
+		fd = openat(place.dirfd, r->name, O_RDWR | O_CREAT | O_EXCL |
+			    O_NOFOLLOW | O_NOCTTY | O_CLOEXEC, mode);
+		err = fd < 0 ? -errno : 0;
+	} while (may_find_room(&place, err, &tries));
 	cred_restore();
 	/* Made behind the mount meanwhile: the kernel has not checked whether the
 	 * caller may open it.  Upon ESTALE it looks again, and does. */
@@ -194,13 +211,15 @@ static int do_make(struct request *r, const struct making *making,
 		   struct fuse_entry_param *ret)
 {
 	_cleanup_place_ struct place place = { 0 };
-	int err = route(r->fs, r->inode, r->name, ROUTE_MAKE, &place);
+	int tries = 0, err = route(r->fs, r->inode, r->name, ROUTE_MAKE, &place);
 
 	if (!err)
 		err = become_maker(r, making->mode);
 	if (err)
 		return err;
-	err = make_at(place.dirfd, r->name, making);
+	do
+		err = make_at(place.dirfd, r->name, making);
+	while (may_find_room(&place, err, &tries));
 	cred_restore();
 	if (err)
 		return err;

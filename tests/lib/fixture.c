@@ -769,3 +769,9 @@ const char *in(const char *dir, const char *name)
 	snprintf(path, sizeof(ring[0]), "%s/%s", dir, name);
 	return path;
 }
+
+/* A shell's background jobs ignore SIGINT, and so would the daemons of a test. */
+__attribute__((constructor)) static void take_signals(void)
+{
+	signal(SIGINT, SIG_DFL);
+}
