@@ -253,7 +253,8 @@ static struct inode *set_place_locked(struct inode *inode, struct inode *parent,
 	struct inode *old = inode->parent;
 
 	/* The root may be met again below, by a bind mount; it has no place. */
-	if (!parent || inode->number == INODE_ROOT || (parent == old && strcmp(inode->name, name) == 0))
+	if (!parent || inode->number == INODE_ROOT ||
+	    (parent == old && strcmp(inode->name, name) == 0))
 		return NULL;
 	char *copy = strdup(name);
 	if (!copy)
