@@ -173,17 +173,6 @@ static int do_setattr(struct request *r, const struct stat *attr, int valid)
 	return err;
 }
 
-/* `__pycache__` shows its directory's owner and mode. */
-static void tell_shadow(struct request *r)
-{
-	struct inode *shadow = inode_kind(r->inode) == INODE_SOURCE
-		? inode_find(r->fs->inodes, INODE_SHADOW, inode_id(r->inode)) : NULL;
-
-	if (shadow)
-		r->fs->attr_changed(r->fs->notifier, inode_number(shadow));
-	inode_put(r->fs->inodes, shadow);
-}
-
 void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int valid,
 		struct fuse_file_info *fi)
 {
@@ -193,7 +182,7 @@ void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int valid,
 
 	answer_attr(&r, err);
 	if (!err && valid & (FUSE_SET_ATTR_MODE | VALID_OWNER))
-		tell_shadow(&r);
+		reply_tell_shadow(&r);
 }
 
 static int do_readlink(struct request *r, char *target, size_t size)

@@ -69,6 +69,24 @@ static int become_maker(struct request *r, mode_t mode)
 	return cred_become(&caller, CRED_ALLOWED);
 }
 
+/* An orphan that lies where something is to be made goes first, as far as the
+ * caller may remove it. */
+static int make_way(struct request *r, const struct place *place)
+{
+	struct caller caller;
+	int err;
+
+	if (!place->orphan)
+		return 0;
+	caller = request_caller(r, true);
+	err = cred_become(&caller, CRED_STRICT);
+	if (err)
+		return err;
+	err = route_remove_orphan(place);
+	cred_restore();
+	return err;
+}
+
 static void count_made(struct fs *fs, const struct place *place)
 {
 	if (place->kind == INODE_STORE)
@@ -102,6 +120,8 @@ static int do_create(struct request *r, mode_t mode, int flags,
 	int fd, tries = 0, err = route(r->fs, r->inode, r->name, ROUTE_MAKE, &place);
 
 	if (!err)
+		err = make_way(r, &place);
+	if (!err)
 		err = become_maker(r, mode);
 	if (err)
 		return err;
@@ -117,6 +137,7 @@ static int do_create(struct request *r, mode_t mode, int flags,
 		return -ESTALE;
 	if (err)
 		return err;
+	route_adopt(r->fs, r->inode, &place);
 	count_made(r->fs, &place);
 	return entry_open(r->fs, r->inode, &place, fd, HANDLE_WRITE, ret);
 }
@@ -214,6 +235,8 @@ static int do_make(struct request *r, const struct making *making,
 	int tries = 0, err = route(r->fs, r->inode, r->name, ROUTE_MAKE, &place);
 
 	if (!err)
+		err = make_way(r, &place);
+	if (!err)
 		err = become_maker(r, making->mode);
 	if (err)
 		return err;
@@ -223,6 +246,7 @@ static int do_make(struct request *r, const struct making *making,
 	cred_restore();
 	if (err)
 		return err;
+	route_adopt(r->fs, r->inode, &place);
 	count_made(r->fs, &place);
 	return entry_find(r->fs, r->inode, &place, ret);
 }
@@ -275,11 +299,14 @@ static int do_link(struct request *r, struct inode *file,
 	if (inode_spoiled(file))
 		return inode_spoiled(file);
 	err = route_open(r->fs, file, HANDLE_PATH, &handle);
+	if (!err)
+		err = make_way(r, &place);
 	if (err)
 		return err;
 	if (linkat(cred_proc_fd(), fd_name(handle_fd(handle), name), place.dirfd, r->name,
 		   AT_SYMLINK_FOLLOW) < 0)
 		return -errno;
+	route_adopt(r->fs, r->inode, &place);
 	return entry_find(r->fs, r->inode, &place, ret);
 }
 

@@ -183,6 +183,20 @@ static int rename_places(struct request *r, const struct renaming *renaming)
 	return err ? err : call_rename(renaming);
 }
 
+/* The kernel saw no file there, so it has not checked whether the caller may
+ * replace it (a sticky directory): the source's kernel does. */
+static int rename_over_orphan(struct request *r, const struct renaming *renaming)
+{
+	struct caller caller = request_caller(r, true);
+	int err = cred_become(&caller, CRED_STRICT);
+
+	if (err)
+		return err;
+	err = call_rename(renaming);
+	cred_restore();
+	return err;
+}
+
 /* What the table knows of both files after the rename has happened. */
 static void note_rename(struct fs *fs, struct renaming *renaming)
 {
@@ -237,9 +251,12 @@ static int do_rename(struct request *r, struct inode *new_parent,
 	if (!err)
 		err = prepare_rename(r->fs, &renaming);
 	if (!err)
-		err = rename_places(r, &renaming);
-	if (!err)
+		err = renaming.new.orphan ? rename_over_orphan(r, &renaming)
+					  : rename_places(r, &renaming);
+	if (!err) {
 		note_rename(r->fs, &renaming);
+		route_adopt(r->fs, new_parent, &renaming.new);
+	}
 	release_victim(r->fs, &renaming.moved, false);
 	release_victim(r->fs, &renaming.replaced, err != 0);
 	route_release(&renaming.old);

@@ -112,6 +112,9 @@ static int do_setxattr(struct request *r, const char *name, const char *value,
 	err = result < 0 ? -errno : 0;
 	if (acl)
 		cred_restore();
+	/* `__pycache__` shows its directory's ACL and mode. */
+	if (!err && acl)
+		reply_tell_shadow(r);
 	return err;
 }
 
@@ -234,7 +237,10 @@ static int do_removexattr(struct request *r, const char *name)
 			    : lremovexattr(subject.path, name);
 	if (result == 0 && strcmp(name, "security.capability") == 0)
 		inode_set_capability_removed(r->inode);
-	return result < 0 ? -errno : 0;
+	err = result < 0 ? -errno : 0;
+	if (!err && starts_with(name, acl_prefix))
+		reply_tell_shadow(r);
+	return err;
 }
 
 void op_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)

@@ -168,3 +168,13 @@ void reply_xattr(struct request *request, const void *value, size_t length,
 	else
 		fuse_reply_xattr(request->req, length);
 }
+
+void reply_tell_shadow(struct request *r)
+{
+	struct inode *shadow = inode_kind(r->inode) == INODE_SOURCE
+		? inode_find(r->fs->inodes, INODE_SHADOW, inode_id(r->inode)) : NULL;
+
+	if (shadow)
+		r->fs->attr_changed(r->fs->notifier, inode_number(shadow));
+	inode_put(r->fs->inodes, shadow);
+}

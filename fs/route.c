@@ -181,20 +181,25 @@ static int place_source(struct fs *fs, struct inode *directory,
 static int place_sourceless(struct fs *fs, struct inode *directory,
 			    enum route_intent intent, struct place *place)
 {
-	const struct file_id *id = inode_id(directory);
-	int err;
-
-	if (!store_is_marked(&fs->store, id, place->name))
+	if (!store_is_marked(&fs->store, inode_id(directory), place->name))
 		return place_source(fs, directory, intent, place);
 	if (intent == ROUTE_FIND || intent == ROUTE_REMOVE)
 		return -ENOENT;
-	err = place_source(fs, directory, intent, place);
-	if (err)
-		return err;
+	place->orphan = true;
+	return place_source(fs, directory, intent, place);
+}
+
+int route_remove_orphan(const struct place *place)
+{
 	if (unlinkat(place->dirfd, place->name, 0) < 0 && errno != ENOENT)
 		return -errno;
-	store_unmark(&fs->store, id, place->name);
 	return 0;
+}
+
+void route_adopt(struct fs *fs, struct inode *parent, const struct place *place)
+{
+	if (place->orphan)
+		store_unmark(&fs->store, inode_id(parent), place->name);
 }
 
 static int place_in_source(struct fs *fs, struct inode *directory,
@@ -325,7 +330,8 @@ void route_before_removal(struct fs *fs, struct inode *directory, int dirfd,
 		return;
 	for (int i = 0; i < NAMES_LEGACY; i++)
 		if (names_legacy(name, i, bytecode) &&
-		    fstatat(dirfd, bytecode, &st, AT_SYMLINK_NOFOLLOW) == 0)
+		    fstatat(dirfd, bytecode, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+		    S_ISREG(st.st_mode))
 			mark(fs, directory, dirfd, bytecode);
 	mark_temporaries(fs, directory, name);
 }

@@ -45,6 +45,10 @@ void request_end(struct request *request);
  */
 struct caller request_caller(struct request *request, bool with_groups);
 
+/* Owner, mode or ACL of the request's directory were changed: its `__pycache__`,
+ * which shows them, is to be asked for again. */
+void reply_tell_shadow(struct request *r);
+
 /* @err is 0 or negative errno. */
 void reply_error(struct request *request, int err);
 

@@ -28,6 +28,7 @@ struct place {
 	int dirfd;		/* its descriptor */
 	const char *name;	/* borrowed from the caller */
 	bool depends;		/* on a module beside it: see NAME_BYTECODE */
+	bool orphan;		/* a hidden file of the source has the name */
 };
 
 /*
@@ -45,6 +46,17 @@ static inline void route_release(struct place *place)
 	place->dir = NULL;
 }
 #define _cleanup_place_ __attribute__((cleanup(route_release)))
+
+/*
+ * For a place whose orphan is to make way for what is created there.  The kernel
+ * saw no file of that name, so it has not checked whether the caller may remove it:
+ * call while acting as the caller, with CRED_STRICT, after all else that can fail.
+ * Returns 0 or negative errno.
+ */
+int route_remove_orphan(const struct place *place);
+
+/* The name was taken by a new file: it is no orphan's any more. */
+void route_adopt(struct fs *fs, struct inode *parent, const struct place *place);
 
 /*
  * A descriptor of @inode itself for @use.  A `__pycache__` that nothing was ever
