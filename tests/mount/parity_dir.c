@@ -135,15 +135,16 @@ static void changes_during_reading(void)
 
 	make_many("many", MANY);
 	dir = opendir("many");
-	/* Those of odd numbers go, others come and are renamed. */
+	/* Of those with odd numbers some go, others come and are renamed. */
 	while ((entry = readdir(dir))) {
 		char name[32];
 
-		if (sscanf(entry->d_name, "number-%d", &i) == 1 && i < MANY)
-			seen[i]++;
-		if (++step % 10 || step > MANY)
+		if (sscanf(entry->d_name, "number-%d", &i) != 1 || i >= MANY)
 			continue;
-		unlinkat(dirfd(dir), number(step + 1), 0);
+		seen[i]++;
+		if (i % 2 || ++step % 5)
+			continue;
+		unlinkat(dirfd(dir), number(2 * step - 1), 0);
 		snprintf(name, sizeof(name), "new-%d", step);
 		mknodat(dirfd(dir), name, S_IFREG | 0644, 0);
 		renameat(dirfd(dir), name, dirfd(dir), "renamed");

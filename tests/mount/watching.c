@@ -21,12 +21,17 @@
 #include "fixture.h"
 #include "tree.h"
 
+/* Made before it is mounted: no news of it is on its way when a test begins. */
+static int make_file(const char *source, void *data)
+{
+	(void)data;
+	tree_write(in(source, "dir/file"), "one", -1);
+	return 0;
+}
+
 static int setup(void **state)
 {
-	struct fixture *f = fixture_create(NULL);
-
-	tree_write(in(f->source, "dir/file"), "one", -1);
-	*state = f;
+	*state = fixture_create(&(struct fixture_options){ .prepare = make_file });
 	return 0;
 }
 
