@@ -53,4 +53,29 @@ bool names_is_temporary(const char *name, char ret_module[NAME_SIZE]);
  */
 bool names_legacy(const char *module, int index, char ret[NAME_SIZE]);
 
+/*
+ * Inside `__pycache__` the name of bytecode begins with that of its module: all of
+ * "X.cpython-311.opt-1.pyc", "X.cpython-311-pytest-7.2.1.pyc" and
+ * "X.f-12.py311.nbi" are made from "X.py".
+ *
+ * Writes the @index-th module that @name may belong to, the shortest first: for
+ * "a.b.pyc" these are "a.py" and "a.b.py".  Returns false when there are no more.
+ */
+bool names_module(const char *name, unsigned index, char ret_module[NAME_SIZE]);
+
+/* Whether @name belongs to @module, such as "X.py", in that way. */
+bool names_belongs(const char *name, const char *module);
+
+/* Whether @name is that of a module, "X.py". */
+bool names_is_module(const char *name);
+
+enum name_use {
+	NAME_OTHER,	/* whatever else programs keep beside bytecode */
+	NAME_CACHED,	/* bytecode, which can be made anew */
+	NAME_UNFINISHED,	/* bytecode that is being written, or was */
+};
+
+/* What a file of the store is good for, by its name. */
+enum name_use names_use(const char *name);
+
 #endif

@@ -1,0 +1,49 @@
+/*
+ * Which bytecode goes when the store is full.  The order is told in evict.h.
+ */
+#include "evict.h"
+
+#include <stdlib.h>
+
+/* A sixteenth: see evict_goal(). */
+enum { SHARE = 16 };
+
+static int compare(const void *a, const void *b)
+{
+	const struct evict_candidate *one = a, *other = b;
+
+	if (one->class != other->class)
+		return one->class < other->class ? -1 : 1;
+	if (one->used_at != other->used_at)
+		return one->used_at < other->used_at ? -1 : 1;
+	/* Of equals the larger one: fewer have to go. */
+	if (one->bytes != other->bytes)
+		return one->bytes > other->bytes ? -1 : 1;
+	return 0;
+}
+
+size_t evict_choose(struct evict_candidate *candidates, size_t count,
+		    const struct evict_goal *goal)
+{
+	uint64_t bytes = 0;
+	size_t chosen = 0;
+
+	if (count)
+		qsort(candidates, count, sizeof(*candidates), compare);
+	while (chosen < count && (bytes < goal->bytes || chosen < goal->inodes))
+		bytes += candidates[chosen++].bytes;
+	return chosen;
+}
+
+struct evict_goal evict_goal(uint64_t size, uint64_t inodes, uint64_t wanted)
+{
+	struct evict_goal goal = {
+		.bytes = size / SHARE, .inodes = inodes / SHARE,
+	};
+
+	if (goal.bytes < wanted)
+		goal.bytes = wanted;
+	if (goal.inodes < 1)
+		goal.inodes = 1;
+	return goal;
+}

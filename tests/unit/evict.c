@@ -1,0 +1,82 @@
+/*
+ * Which bytecode goes when the store is full.
+ */
+#include "unit.h"
+
+#include "evict.h"
+
+enum { COUNT = 6 };
+
+static const struct evict_candidate files[COUNT] = {
+	{ EVICT_CACHED, 50, 4096, 0 },
+	{ EVICT_CACHED, 10, 4096, 1 },
+	{ EVICT_HOMELESS, 90, 8192, 2 },
+	{ EVICT_CACHED, 30, 4096, 3 },
+	{ EVICT_ABANDONED, 99, 4096, 4 },
+	{ EVICT_CACHED, 30, 65536, 5 },
+};
+
+/* In which all of them go: by class, by age, and the larger one first. */
+static const size_t order[COUNT] = { 4, 2, 1, 5, 3, 0 };
+
+static size_t choose(uint64_t bytes, uint64_t inodes,
+		     struct evict_candidate ret[COUNT])
+{
+	memcpy(ret, files, sizeof(files));
+	return evict_choose(ret, COUNT, &(struct evict_goal){ bytes, inodes });
+}
+
+static void files_go_by_class_and_then_by_age(void **state)
+{
+	struct evict_candidate chosen[COUNT];
+
+	(void)state;
+	assert_int_equal(choose(UINT64_MAX, 0, chosen), COUNT);
+	for (size_t i = 0; i < COUNT; i++)
+		assert_int_equal(chosen[i].index, order[i]);
+}
+
+static void no_more_go_than_are_needed(void **state)
+{
+	struct evict_candidate chosen[COUNT];
+
+	(void)state;
+	assert_int_equal(choose(0, 0, chosen), 0);
+	assert_int_equal(choose(1, 0, chosen), 1);
+	assert_int_equal(choose(4096, 0, chosen), 1);
+	assert_int_equal(choose(4097, 0, chosen), 2);
+	assert_int_equal(choose(0, 1, chosen), 1);
+	assert_int_equal(choose(0, 3, chosen), 3);
+	assert_int_equal(choose(1, 4, chosen), 4);
+	assert_int_equal(choose(0, 100, chosen), COUNT);
+}
+
+static void nothing_can_be_chosen_from_nothing(void **state)
+{
+	(void)state;
+	assert_int_equal(evict_choose(NULL, 0, &(struct evict_goal){ 1, 1 }), 0);
+}
+
+static void the_goal_is_a_share_of_the_store_and_what_is_wanted(void **state)
+{
+	struct evict_goal goal = evict_goal(1 << 20, 320, 0);
+
+	(void)state;
+	assert_int_equal(goal.bytes, 1 << 16);
+	assert_int_equal(goal.inodes, 20);
+	goal = evict_goal(1 << 20, 3, 1 << 18);
+	assert_int_equal(goal.bytes, 1 << 18);
+	assert_int_equal(goal.inodes, 1);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(files_go_by_class_and_then_by_age),
+		cmocka_unit_test(no_more_go_than_are_needed),
+		cmocka_unit_test(nothing_can_be_chosen_from_nothing),
+		cmocka_unit_test(the_goal_is_a_share_of_the_store_and_what_is_wanted),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
