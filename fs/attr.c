@@ -10,6 +10,7 @@
 
 #include "cred.h"
 #include "route.h"
+#include "shadow.h"
 #include "util.h"
 
 uint64_t attr_ino(struct fs *fs, enum inode_kind kind, uint64_t dev, uint64_t ino)
@@ -55,7 +56,7 @@ static int get_shadow(struct fs *fs, struct inode *shadow, struct handle *handle
 		err = statx_handle(fs, directory, &model);
 	if (err)
 		return err;
-	if (handle == fs->empty || store_follows_source(own.stx_mode)) {
+	if (handle == fs->empty || shadow_follows_source(own.stx_mode)) {
 		own.stx_uid = model.stx_uid;
 		own.stx_gid = model.stx_gid;
 		own.stx_mode = model.stx_mode & (uint16_t)~S_ISUID;
@@ -109,7 +110,7 @@ int attr_detach_shadow(struct fs *fs, struct inode *shadow, int fd)
 
 	if (fstat(fd, &own) < 0)
 		return -errno;
-	if (!store_follows_source(own.st_mode))
+	if (!shadow_follows_source(own.st_mode))
 		return 0;
 	err = open_directory(fs, shadow, &directory);
 	if (err)
@@ -135,7 +136,7 @@ int attr_acl_holder(struct fs *fs, struct inode *shadow, struct handle **ret)
 	if (handle != fs->empty) {
 		if (fstat(handle_fd(handle), &own) < 0)
 			err = -errno;
-		else if (!store_follows_source(own.st_mode)) {
+		else if (!shadow_follows_source(own.st_mode)) {
 			*ret = handle;
 			return 0;
 		}

@@ -12,6 +12,7 @@
 #include "ops.h"
 #include "reply.h"
 #include "route.h"
+#include "shadow.h"
 #include "util.h"
 
 /* A file as it was found by name, just before that name is taken away. */
@@ -59,7 +60,7 @@ static void drop_shadow_of(struct fs *fs, const struct place *place,
 			   const struct victim *victim)
 {
 	if (victim->is_dir && place->kind == INODE_SOURCE)
-		store_drop(&fs->store, &victim->id);
+		shadow_drop(&fs->store, &victim->id);
 }
 
 static int do_unlink(struct request *r)
@@ -95,7 +96,7 @@ void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
 static int remove_cache(struct fs *fs, struct inode *directory)
 {
 	struct inode *shadow;
-	int err = store_remove_cache(&fs->store, inode_id(directory));
+	int err = shadow_remove_cache(&fs->store, inode_id(directory));
 
 	if (err)
 		return err;

@@ -20,6 +20,7 @@
 #include "cred.h"
 #include "log.h"
 #include "names.h"
+#include "shadow.h"
 #include "util.h"
 
 static int release_on_error(struct place *place, int err)
@@ -55,7 +56,7 @@ static int make_cache(struct fs *fs, struct inode *shadow)
 
 	err = inode_open(fs->inodes, directory, HANDLE_PATH, &model);
 	if (!err)
-		err = store_make_part(&fs->store, STORE_CACHE, inode_id(shadow),
+		err = shadow_make(&fs->store, SHADOW_CACHE, inode_id(shadow),
 				      handle_fd(model), &fd);
 	inode_put(fs->inodes, directory);
 	return err;
@@ -140,7 +141,7 @@ static int place_beside(struct fs *fs, struct inode *directory,
 			enum route_intent intent, struct place *place)
 {
 	const struct file_id *id = inode_id(directory);
-	int fd, err = store_open_part(&fs->store, STORE_BESIDE, id, &fd);
+	int fd, err = shadow_open(&fs->store, SHADOW_BESIDE, id, &fd);
 
 	place->kind = INODE_STORE;
 	if (err == -ENOENT && is_making(intent)) {
@@ -148,7 +149,7 @@ static int place_beside(struct fs *fs, struct inode *directory,
 
 		err = inode_open(fs->inodes, directory, HANDLE_PATH, &model);
 		if (!err)
-			err = store_make_part(&fs->store, STORE_BESIDE, id,
+			err = shadow_make(&fs->store, SHADOW_BESIDE, id,
 					      handle_fd(model), &fd);
 	}
 	if (err == -ENOENT && intent == ROUTE_FIND) {
@@ -181,7 +182,7 @@ static int place_source(struct fs *fs, struct inode *directory,
 static int place_sourceless(struct fs *fs, struct inode *directory,
 			    enum route_intent intent, struct place *place)
 {
-	if (!store_is_marked(&fs->store, inode_id(directory), place->name))
+	if (!shadow_is_marked(&fs->store, inode_id(directory), place->name))
 		return place_source(fs, directory, intent, place);
 	if (intent == ROUTE_FIND || intent == ROUTE_REMOVE)
 		return -ENOENT;
@@ -199,7 +200,7 @@ int route_remove_orphan(const struct place *place)
 void route_adopt(struct fs *fs, struct inode *parent, const struct place *place)
 {
 	if (place->orphan)
-		store_unmark(&fs->store, inode_id(parent), place->name);
+		shadow_unmark(&fs->store, inode_id(parent), place->name);
 }
 
 static int place_in_source(struct fs *fs, struct inode *directory,
@@ -271,7 +272,7 @@ bool route_hides(const struct fs *fs, const struct file_id *directory, int dirfd
 		return true;
 	case NAME_BYTECODE:
 		return source_has_module(dirfd, module) ||
-			store_is_marked(&fs->store, directory, name);
+			shadow_is_marked(&fs->store, directory, name);
 	}
 	return false;
 }
@@ -279,7 +280,7 @@ bool route_hides(const struct fs *fs, const struct file_id *directory, int dirfd
 static void mark(struct fs *fs, struct inode *directory, int dirfd,
 		 const char *bytecode)
 {
-	int err = store_mark(&fs->store, inode_id(directory), dirfd, bytecode);
+	int err = shadow_mark(&fs->store, inode_id(directory), dirfd, bytecode);
 
 	if (err)
 		log_warning("'%s' can't be kept hidden without its module: %s",
@@ -345,10 +346,10 @@ int route_reopen(void *data, struct inode *parent, enum inode_kind kind,
 	int fd, err, at;
 
 	if (kind == INODE_SHADOW)
-		return store_open_part(&fs->store, STORE_CACHE, inode_id(parent),
+		return shadow_open(&fs->store, SHADOW_CACHE, inode_id(parent),
 				       ret_fd);
 	if (kind == INODE_STORE && inode_kind(parent) == INODE_SOURCE) {
-		err = store_open_part(&fs->store, STORE_BESIDE, inode_id(parent),
+		err = shadow_open(&fs->store, SHADOW_BESIDE, inode_id(parent),
 				      &part);
 		at = part;
 	} else {

@@ -1,9 +1,5 @@
 /*
- * The store: a tmpfs of our own.  What is kept in it and where it shows is
- * decided in route.c.
- *
- * Locks: none.  Each function is one system call that counts, and the kernel
- * orders those; two makers of one part both succeed.
+ * The store: a tmpfs of our own.  What is kept in it is shadow.c's to say.
  */
 #include "store.h"
 
@@ -18,35 +14,12 @@
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
-#include <sys/xattr.h>
 
 #include "log.h"
 #include "util.h"
 
-#define MODE_AS_SOURCE 01700
-
-enum {
-	/* "c-" and three numbers of 16 digits with dots between. */
-	PART_NAME_SIZE = 2 + 3 * 17,
-	/* Each level costs a descriptor; caches are flat. */
-	MAX_COUNT_DEPTH = 64,
-};
-
-bool store_follows_source(unsigned mode)
-{
-	return (mode & 07777 & ~(unsigned)S_ISGID) == MODE_AS_SOURCE;
-}
-
-static void part_name(enum store_part part, const struct file_id *id,
-		      char ret[PART_NAME_SIZE])
-{
-	static const char letters[] = {
-		[STORE_CACHE] = 'c', [STORE_BESIDE] = 'b', [STORE_ORPHANS] = 'o',
-	};
-
-	snprintf(ret, PART_NAME_SIZE, "%c-%" PRIx64 ".%" PRIx64 ".%" PRIx64,
-		 letters[part], id->dev, id->ino, id->birth);
-}
+/* Each level costs a descriptor; caches are flat. */
+enum { MAX_COUNT_DEPTH = 64 };
 
 /* A new tmpfs, mounted nowhere.  Returns its O_PATH descriptor or -errno. */
 static int make_tmpfs(uint64_t size, uint64_t inodes)
@@ -170,95 +143,18 @@ void store_destroy(struct store *store)
 	store->root = store->empty = -1;
 }
 
-int store_open_part(const struct store *store, enum store_part part,
-		    const struct file_id *id, int *ret_fd)
+void store_spare_name(struct store *store, char ret[STORE_SPARE_SIZE])
 {
-	char name[PART_NAME_SIZE];
-	int fd;
-
-	part_name(part, id, name);
-	fd = openat(store->root, name, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	*ret_fd = fd;
-	return 0;
-}
-
-/*
- * What is created in the part inherits from it, so it takes from the source's
- * directory what is inherited.  Less than that is no error: a plain user can't
- * give a group away that is not theirs.
- */
-static void inherit_from(int model, int store_root, const char *name)
-{
-	char from[64], to[64 + PART_NAME_SIZE], acl[4096];
-	mode_t mode = MODE_AS_SOURCE;
-	struct stat st;
-	ssize_t size;
-
-	if (fstat(model, &st) < 0)
-		return;
-	if (fchownat(store_root, name, st.st_uid, st.st_gid, 0) < 0)
-		(void)fchownat(store_root, name, (uid_t)-1, st.st_gid, 0);
-	mode |= st.st_mode & S_ISGID;
-	(void)fchmodat(store_root, name, mode, 0);
-
-	snprintf(from, sizeof(from), "/proc/self/fd/%d", model);
-	size = getxattr(from, "system.posix_acl_default", acl, sizeof(acl));
-	if (size <= 0)
-		return;
-	snprintf(to, sizeof(to), "/proc/self/fd/%d/%s", store_root, name);
-	(void)setxattr(to, "system.posix_acl_default", acl, (size_t)size, 0);
-}
-
-/* A name that nothing in the root of the store has. */
-static void spare_name(struct store *store, char ret[PART_NAME_SIZE])
-{
-	snprintf(ret, PART_NAME_SIZE, "x-%" PRIu64,
+	snprintf(ret, STORE_SPARE_SIZE, "x-%" PRIu64,
 		 atomic_fetch_add(&store->serial, 1));
 }
 
-int store_make_part(struct store *store, enum store_part part,
-		    const struct file_id *id, int model, int *ret_fd)
+void store_remove(struct store *store, const char *name)
 {
-	char name[PART_NAME_SIZE], making[PART_NAME_SIZE];
-	int err = store_open_part(store, part, id, ret_fd);
-
-	if (err != -ENOENT)
-		return err;
-	/* It gets its name when it is whole, so that nobody makes a file in it that
-	 * has not inherited. */
-	part_name(part, id, name);
-	spare_name(store, making);
-	if (mkdirat(store->root, making, MODE_AS_SOURCE) < 0)
-		return -errno;
-	inherit_from(model, store->root, making);
-	if (renameat2(store->root, making, store->root, name, RENAME_NOREPLACE) < 0) {
-		err = -errno;
-		unlinkat(store->root, making, AT_REMOVEDIR);
-		if (err != -EEXIST)
-			return err;
-	}
-	return store_open_part(store, part, id, ret_fd);
-}
-
-int store_remove_cache(const struct store *store, const struct file_id *id)
-{
-	char name[PART_NAME_SIZE];
-
-	part_name(STORE_CACHE, id, name);
-	if (unlinkat(store->root, name, AT_REMOVEDIR) < 0 && errno != ENOENT)
-		return -errno;
-	return 0;
-}
-
-static void drop_part(struct store *store, const char *name)
-{
-	char going[PART_NAME_SIZE];
+	char going[STORE_SPARE_SIZE];
 	int err;
 
-	/* Out of the way first, so that nobody meets it half removed. */
-	spare_name(store, going);
+	store_spare_name(store, going);
 	if (renameat(store->root, name, store->root, going) < 0) {
 		err = -errno;
 		if (err != -ENOENT)
@@ -269,51 +165,6 @@ static void drop_part(struct store *store, const char *name)
 	if (err)
 		log_warning("store: can't remove '%s', its memory stays in use: %s",
 			    going, strerror(-err));
-}
-
-void store_drop(struct store *store, const struct file_id *id)
-{
-	static const enum store_part parts[] = {
-		STORE_CACHE, STORE_BESIDE, STORE_ORPHANS
-	};
-	char name[PART_NAME_SIZE];
-
-	for (size_t i = 0; i < ARRAY_SIZE(parts); i++) {
-		part_name(parts[i], id, name);
-		drop_part(store, name);
-	}
-}
-
-int store_mark(struct store *store, const struct file_id *id, int model,
-	       const char *name)
-{
-	_cleanup_close_ int part = -1;
-	int err = store_make_part(store, STORE_ORPHANS, id, model, &part);
-
-	if (err)
-		return err;
-	if (mknodat(part, name, S_IFREG | 0600, 0) < 0 && errno != EEXIST)
-		return -errno;
-	return 0;
-}
-
-bool store_is_marked(const struct store *store, const struct file_id *id,
-		     const char *name)
-{
-	_cleanup_close_ int part = -1;
-	struct stat st;
-
-	return store_open_part(store, STORE_ORPHANS, id, &part) == 0 &&
-		fstatat(part, name, &st, AT_SYMLINK_NOFOLLOW) == 0;
-}
-
-void store_unmark(const struct store *store, const struct file_id *id,
-		  const char *name)
-{
-	_cleanup_close_ int part = -1;
-
-	if (store_open_part(store, STORE_ORPHANS, id, &part) == 0)
-		(void)unlinkat(part, name, 0);
 }
 
 /* Counts the regular files below a directory; what goes meanwhile does not count. */

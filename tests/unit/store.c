@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "mounts.h"
+#include "shadow.h"
 #include "store.h"
 
 static const struct file_id some_id = { 0x801, 4711, 1700000000123456789 };
@@ -21,7 +22,7 @@ struct fixed {
 	int before;
 };
 
-enum { SIZE = 1 << 20, INODES = 40 };
+enum { SIZE = 1 << 20, INODES = 60 };
 
 static int set_up(void **state)
 {
@@ -49,12 +50,12 @@ static int tear_down(void **state)
 	return -1;
 }
 
-static int make_part(struct fixed *fixed, enum store_part part,
+static int make_part(struct fixed *fixed, enum shadow_part part,
 		     const struct file_id *id)
 {
 	int fd = -1;
 
-	assert_int_equal(store_make_part(&fixed->store, part, id, fixed->model_fd,
+	assert_int_equal(shadow_make(&fixed->store, part, id, fixed->model_fd,
 					 &fd), 0);
 	assert_int_equal(fcntl(fd, F_GETFD), FD_CLOEXEC);
 	return fd;
@@ -76,7 +77,7 @@ static struct store_usage usage(struct fixed *fixed)
 static void bytes_end_exactly_at_size(void **state)
 {
 	struct fixed *fixed = *state;
-	_cleanup_close_ int part = make_part(fixed, STORE_CACHE, &some_id);
+	_cleanup_close_ int part = make_part(fixed, SHADOW_CACHE, &some_id);
 	_cleanup_close_ int fd = make_file(part, "x.pyc");
 	char block[4096] = "x";
 	long written = 0;
@@ -98,14 +99,14 @@ static void bytes_end_exactly_at_size(void **state)
 static void files_end_exactly_at_inodes(void **state)
 {
 	struct fixed *fixed = *state;
-	_cleanup_close_ int part = make_part(fixed, STORE_CACHE, &some_id);
+	_cleanup_close_ int part = make_part(fixed, SHADOW_CACHE, &some_id);
 	struct file_id other = { 1, 2, 3 };
 	char name[16];
 	int made = 0, fd, err;
 
-	/* A part is one of them. */
+	/* A shadow is one of them, and its part another. */
 	assert_int_equal(usage(fixed).inodes, INODES);
-	assert_int_equal(usage(fixed).inodes_used, 1);
+	assert_int_equal(usage(fixed).inodes_used, 2);
 	for (;;) {
 		snprintf(name, sizeof(name), "%d", made);
 		fd = make_file(part, name);
@@ -115,20 +116,25 @@ static void files_end_exactly_at_inodes(void **state)
 		made++;
 	}
 	assert_int_equal(errno, ENOSPC);
-	assert_int_equal(made, INODES - 1);
+	assert_int_equal(made, INODES - 2);
 	assert_int_equal(usage(fixed).inodes_used, INODES);
 
-	err = store_make_part(&fixed->store, STORE_CACHE, &other, fixed->model_fd,
+	err = shadow_make(&fixed->store, SHADOW_CACHE, &other, fixed->model_fd,
 			      &fd);
 	assert_int_equal(err, -ENOSPC);
-	assert_int_equal(store_mark(&fixed->store, &some_id, fixed->model_fd,
+	assert_int_equal(shadow_mark(&fixed->store, &some_id, fixed->model_fd,
 				    "x.pyc"), -ENOSPC);
-	assert_false(store_is_marked(&fixed->store, &some_id, "x.pyc"));
+	assert_false(shadow_is_marked(&fixed->store, &some_id, "x.pyc"));
 	/* Looking costs nothing, and what is there is there. */
-	assert_int_equal(store_open_part(&fixed->store, STORE_CACHE, &other, &fd),
+	assert_int_equal(shadow_open(&fixed->store, SHADOW_CACHE, &other, &fd),
 			 -ENOENT);
+	/* With one inode a shadow can be made and its part can't: neither is left. */
 	assert_int_equal(unlinkat(part, "0", 0), 0);
-	fd = make_part(fixed, STORE_CACHE, &other);
+	err = shadow_make(&fixed->store, SHADOW_CACHE, &other, fixed->model_fd, &fd);
+	assert_int_equal(err, -ENOSPC);
+	assert_int_equal(usage(fixed).inodes_used, INODES - 1);
+	assert_int_equal(unlinkat(part, "1", 0), 0);
+	fd = make_part(fixed, SHADOW_CACHE, &other);
 	close(fd);
 }
 
@@ -192,8 +198,8 @@ static const struct file_id ids[] = {
 	{ UINT64_MAX, UINT64_MAX - 1, UINT64_MAX },
 };
 
-static const enum store_part all_parts[] = {
-	STORE_CACHE, STORE_BESIDE, STORE_ORPHANS
+static const enum shadow_part all_parts[] = {
+	SHADOW_CACHE, SHADOW_BESIDE, SHADOW_ORPHANS, SHADOW_STAMPS
 };
 
 enum { PARTS = ARRAY_SIZE(all_parts) };
@@ -217,7 +223,7 @@ static void every_identity_has_its_own_parts(void **state)
 		for (size_t j = 0; j < PARTS; j++) {
 			int fd = 77;
 
-			assert_int_equal(store_open_part(&fixed->store,
+			assert_int_equal(shadow_open(&fixed->store,
 				all_parts[j], &ids[i], &fd), -ENOENT);
 			assert_int_equal(fd, 77);
 			fd = make_part(fixed, all_parts[j], &ids[i]);
@@ -230,7 +236,7 @@ static void every_identity_has_its_own_parts(void **state)
 					  &ids[i / PARTS]);
 
 		assert_true(inode_of(again) == made[i]);
-		assert_int_equal(store_open_part(&fixed->store,
+		assert_int_equal(shadow_open(&fixed->store,
 			all_parts[i % PARTS], &ids[i / PARTS], &fd), 0);
 		assert_true(inode_of(fd) == made[i]);
 		close(fd);
@@ -248,7 +254,7 @@ static void dropping_takes_all_parts_of_one(void **state)
 	int fd;
 
 	other.birth++;
-	close(make_part(fixed, STORE_CACHE, &other));
+	close(make_part(fixed, SHADOW_CACHE, &other));
 	before = usage(fixed);
 	for (size_t i = 0; i < PARTS; i++) {
 		fd = make_part(fixed, all_parts[i], &some_id);
@@ -259,18 +265,18 @@ static void dropping_takes_all_parts_of_one(void **state)
 		close(fd);
 	}
 	unit_listen();
-	store_drop(&fixed->store, &some_id);
+	shadow_drop(&fixed->store, &some_id);
 	/* Nothing is there any more: nothing to be said either. */
-	store_drop(&fixed->store, &some_id);
+	shadow_drop(&fixed->store, &some_id);
 	char *said = unit_said();
 	assert_string_equal(said, "");
 	free(said);
 	for (size_t i = 0; i < PARTS; i++)
-		assert_int_equal(store_open_part(&fixed->store, all_parts[i],
+		assert_int_equal(shadow_open(&fixed->store, all_parts[i],
 						 &some_id, &fd), -ENOENT);
 	assert_int_equal(usage(fixed).used, before.used);
 	assert_int_equal(usage(fixed).inodes_used, before.inodes_used);
-	assert_int_equal(store_open_part(&fixed->store, STORE_CACHE, &other, &fd),
+	assert_int_equal(shadow_open(&fixed->store, SHADOW_CACHE, &other, &fd),
 			 0);
 	close(fd);
 }
@@ -280,19 +286,44 @@ static void only_an_empty_cache_is_removed(void **state)
 	struct fixed *fixed = *state;
 	int fd;
 
-	assert_int_equal(store_remove_cache(&fixed->store, &some_id), 0);
-	close(make_part(fixed, STORE_BESIDE, &some_id));
-	fd = make_part(fixed, STORE_CACHE, &some_id);
+	assert_int_equal(shadow_remove_cache(&fixed->store, &some_id), 0);
+	close(make_part(fixed, SHADOW_BESIDE, &some_id));
+	fd = make_part(fixed, SHADOW_CACHE, &some_id);
 	close(make_file(fd, "x"));
-	assert_int_equal(store_remove_cache(&fixed->store, &some_id), -ENOTEMPTY);
+	assert_int_equal(shadow_remove_cache(&fixed->store, &some_id), -ENOTEMPTY);
 	assert_int_equal(unlinkat(fd, "x", 0), 0);
 	close(fd);
-	assert_int_equal(store_remove_cache(&fixed->store, &some_id), 0);
-	assert_int_equal(store_open_part(&fixed->store, STORE_CACHE, &some_id, &fd),
+	assert_int_equal(shadow_remove_cache(&fixed->store, &some_id), 0);
+	assert_int_equal(shadow_open(&fixed->store, SHADOW_CACHE, &some_id, &fd),
 			 -ENOENT);
-	assert_int_equal(store_open_part(&fixed->store, STORE_BESIDE, &some_id,
+	assert_int_equal(shadow_open(&fixed->store, SHADOW_BESIDE, &some_id,
 					 &fd), 0);
 	close(fd);
+}
+
+static void a_stamp_is_the_last_that_was_set(void **state)
+{
+	struct fixed *fixed = *state;
+	struct store *store = &fixed->store;
+	char stamp[STAMP_SIZE] = "?", longest[STAMP_SIZE];
+	struct store_usage before;
+
+	assert_int_equal(shadow_get_stamp(store, &some_id, "x.py", stamp), -ENOENT);
+	assert_int_equal(shadow_stamp(store, &some_id, fixed->model_fd, "x.py", "a"), 0);
+	before = usage(fixed);
+	memset(longest, 'b', sizeof(longest) - 1);
+	longest[sizeof(longest) - 1] = '\0';
+	assert_int_equal(shadow_stamp(store, &some_id, fixed->model_fd, "x.py",
+				      longest), 0);
+	assert_int_equal(shadow_get_stamp(store, &some_id, "x.py", stamp), 0);
+	assert_string_equal(stamp, longest);
+	/* However often it is set, it is one inode and no memory. */
+	assert_int_equal(usage(fixed).inodes_used, before.inodes_used);
+	assert_int_equal(usage(fixed).used, 0);
+	assert_int_equal(shadow_get_stamp(store, &some_id, "y.py", stamp), -ENOENT);
+	shadow_unstamp(store, &some_id, "x.py");
+	shadow_unstamp(store, &some_id, "x.py");
+	assert_int_equal(shadow_get_stamp(store, &some_id, "x.py", stamp), -ENOENT);
 }
 
 static void a_mark_stands_until_it_is_taken_away(void **state)
@@ -302,31 +333,31 @@ static void a_mark_stands_until_it_is_taken_away(void **state)
 	struct file_id other = some_id;
 
 	other.ino++;
-	assert_false(store_is_marked(store, &some_id, "x.pyc"));
+	assert_false(shadow_is_marked(store, &some_id, "x.pyc"));
 	/* Nothing to take away, and nothing is made for it. */
-	store_unmark(store, &some_id, "x.pyc");
+	shadow_unmark(store, &some_id, "x.pyc");
 	assert_int_equal(usage(fixed).inodes_used, 0);
 
 	for (int i = 0; i < 2; i++)
-		assert_int_equal(store_mark(store, &some_id, fixed->model_fd,
+		assert_int_equal(shadow_mark(store, &some_id, fixed->model_fd,
 					    "x.pyc"), 0);
-	assert_int_equal(store_mark(store, &some_id, fixed->model_fd, "y.pyc"), 0);
-	assert_true(store_is_marked(store, &some_id, "x.pyc"));
-	assert_true(store_is_marked(store, &some_id, "y.pyc"));
-	assert_false(store_is_marked(store, &some_id, "z.pyc"));
-	assert_false(store_is_marked(store, &other, "x.pyc"));
+	assert_int_equal(shadow_mark(store, &some_id, fixed->model_fd, "y.pyc"), 0);
+	assert_true(shadow_is_marked(store, &some_id, "x.pyc"));
+	assert_true(shadow_is_marked(store, &some_id, "y.pyc"));
+	assert_false(shadow_is_marked(store, &some_id, "z.pyc"));
+	assert_false(shadow_is_marked(store, &other, "x.pyc"));
 	/* A mark is no entry. */
 	int fd;
-	assert_int_equal(store_open_part(store, STORE_CACHE, &some_id, &fd),
+	assert_int_equal(shadow_open(store, SHADOW_CACHE, &some_id, &fd),
 			 -ENOENT);
-	assert_int_equal(store_open_part(store, STORE_BESIDE, &some_id, &fd),
+	assert_int_equal(shadow_open(store, SHADOW_BESIDE, &some_id, &fd),
 			 -ENOENT);
 
-	store_unmark(store, &some_id, "x.pyc");
-	assert_false(store_is_marked(store, &some_id, "x.pyc"));
-	assert_true(store_is_marked(store, &some_id, "y.pyc"));
-	store_drop(store, &some_id);
-	assert_false(store_is_marked(store, &some_id, "y.pyc"));
+	shadow_unmark(store, &some_id, "x.pyc");
+	assert_false(shadow_is_marked(store, &some_id, "x.pyc"));
+	assert_true(shadow_is_marked(store, &some_id, "y.pyc"));
+	shadow_drop(store, &some_id);
+	assert_false(shadow_is_marked(store, &some_id, "y.pyc"));
 }
 
 static void a_mode_says_whether_it_follows_the_source(void **state)
@@ -343,7 +374,7 @@ static void a_mode_says_whether_it_follows_the_source(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
-		assert_int_equal(store_follows_source(cases[i].mode),
+		assert_int_equal(shadow_follows_source(cases[i].mode),
 				 cases[i].follows);
 }
 
@@ -359,6 +390,7 @@ int main(void)
 		T(dropping_takes_all_parts_of_one),
 		T(only_an_empty_cache_is_removed),
 		T(a_mark_stands_until_it_is_taken_away),
+		T(a_stamp_is_the_last_that_was_set),
 		T(a_mode_says_whether_it_follows_the_source),
 	};
 	int status = unit_needs_store();

@@ -15,6 +15,7 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include "shadow.h"
 #include "store.h"
 
 #define ACCESS_ACL "system.posix_acl_access"
@@ -118,12 +119,12 @@ static void what_is_made_inside_inherits_as_in_the_source(void **state)
 		struct file_id id = { 1, i, 0 };
 		struct stat st;
 
-		assert_int_equal(store_make_part(&store, i % 2 ? STORE_CACHE :
-				STORE_BESIDE, &id, model, &part), 0);
+		assert_int_equal(shadow_make(&store, i % 2 ? SHADOW_CACHE :
+				SHADOW_BESIDE, &id, model, &part), 0);
 		assert_int_equal(fstat(part, &st), 0);
 		assert_int_equal(st.st_uid, directories[i].uid);
 		assert_int_equal(st.st_gid, directories[i].gid);
-		assert_true(store_follows_source(st.st_mode));
+		assert_true(shadow_follows_source(st.st_mode));
 		for (int is_dir = 0; is_dir < 2; is_dir++) {
 			struct inherited there = make_inside(model, "n", is_dir);
 			struct inherited here = make_inside(part, "n", is_dir);
@@ -162,7 +163,7 @@ static void make_parts(void *data, int index)
 		int fd = -1;
 
 		pthread_barrier_wait(&race->barrier);
-		if (store_make_part(&race->store, STORE_CACHE, &id, race->model,
+		if (shadow_make(&race->store, SHADOW_CACHE, &id, race->model,
 				    &fd) || fstat(fd, &st)) {
 			race->errors++;
 		} else {
@@ -175,7 +176,7 @@ static void make_parts(void *data, int index)
 		pthread_barrier_wait(&race->barrier);
 		if (index == 0) {
 			race->strangers += race->found[0] != race->found[1];
-			store_drop(&race->store, &id);
+			shadow_drop(&race->store, &id);
 		}
 	}
 }
@@ -219,7 +220,7 @@ static int use_store_as_user(void *data)
 		return 2;
 	if (store_create(&store, 64 << 10, 10))
 		return 3;
-	if (store_make_part(&store, STORE_CACHE, &some_id, model, &part))
+	if (shadow_make(&store, SHADOW_CACHE, &some_id, model, &part))
 		return 4;
 	fd = openat(part, "x.pyc", O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
 	if (fd < 0)
@@ -238,7 +239,8 @@ static int use_store_as_user(void *data)
 		if (mknodat(part, name, S_IFREG | 0600, 0))
 			break;
 	}
-	if (errno != ENOSPC || made != 9)
+	/* The shadow and its part are two of ten. */
+	if (errno != ENOSPC || made != 8)
 		return 8;
 	struct stat st;
 	if (fstatat(part, "0", &st, 0) || st.st_uid != NOBODY ||
@@ -246,11 +248,11 @@ static int use_store_as_user(void *data)
 		return 9;
 	/* What is open keeps its inode. */
 	close(part);
-	store_drop(&store, &some_id);
+	shadow_drop(&store, &some_id);
 	if (store_usage(&store, &used) || used.used || used.inodes_used)
 		return 10;
-	if (store_mark(&store, &some_id, model, "x.pyc") ||
-	    !store_is_marked(&store, &some_id, "x.pyc"))
+	if (shadow_mark(&store, &some_id, model, "x.pyc") ||
+	    !shadow_is_marked(&store, &some_id, "x.pyc"))
 		return 11;
 	close(model);
 	store_destroy(&store);

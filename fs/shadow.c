@@ -1,0 +1,257 @@
+/*
+ * Shadows: what the store keeps for one directory of the source.  Where each part
+ * shows is decided in route.c.
+ */
+#include "shadow.h"
+
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/xattr.h>
+
+#include "log.h"
+
+#define MODE_AS_SOURCE 01700
+
+enum {
+	/* "s-" and three numbers of 16 digits with dots between. */
+	SHADOW_NAME_SIZE = 2 + 3 * 17,
+	/* That, a slash, and the longest name of a part. */
+	PART_PATH_SIZE = SHADOW_NAME_SIZE + 16,
+	/* How often a maker begins anew when the shadow goes meanwhile. */
+	MAX_TRIES = 8,
+};
+
+static const char *const part_names[SHADOW_PARTS] = {
+	[SHADOW_CACHE] = "cache",
+	[SHADOW_BESIDE] = "beside",
+	[SHADOW_ORPHANS] = "orphans",
+	[SHADOW_STAMPS] = "stamps",
+};
+
+bool shadow_follows_source(unsigned mode)
+{
+	return (mode & 07777 & ~(unsigned)S_ISGID) == MODE_AS_SOURCE;
+}
+
+static void shadow_name(const struct file_id *id, char ret[SHADOW_NAME_SIZE])
+{
+	snprintf(ret, SHADOW_NAME_SIZE, "s-%" PRIx64 ".%" PRIx64 ".%" PRIx64,
+		 id->dev, id->ino, id->birth);
+}
+
+static void part_path(enum shadow_part part, const struct file_id *id,
+		      char ret[PART_PATH_SIZE])
+{
+	char name[SHADOW_NAME_SIZE];
+
+	shadow_name(id, name);
+	snprintf(ret, PART_PATH_SIZE, "%s/%s", name, part_names[part]);
+}
+
+int shadow_open(const struct store *store, enum shadow_part part,
+		const struct file_id *id, int *ret_fd)
+{
+	char path[PART_PATH_SIZE];
+	int fd;
+
+	part_path(part, id, path);
+	fd = openat(store->root, path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	*ret_fd = fd;
+	return 0;
+}
+
+/*
+ * What is created in the part inherits from it, so it takes from the source's
+ * directory what is inherited.  Less than that is no error: a plain user can't
+ * give a group away that is not theirs.
+ */
+static void inherit_from(int model, int store_root, const char *name)
+{
+	char from[64], to[64 + STORE_SPARE_SIZE], acl[4096];
+	mode_t mode = MODE_AS_SOURCE;
+	struct stat st;
+	ssize_t size;
+
+	if (fstat(model, &st) < 0)
+		return;
+	if (fchownat(store_root, name, st.st_uid, st.st_gid, 0) < 0)
+		(void)fchownat(store_root, name, (uid_t)-1, st.st_gid, 0);
+	mode |= st.st_mode & S_ISGID;
+	(void)fchmodat(store_root, name, mode, 0);
+
+	snprintf(from, sizeof(from), "/proc/self/fd/%d", model);
+	size = getxattr(from, "system.posix_acl_default", acl, sizeof(acl));
+	if (size <= 0)
+		return;
+	snprintf(to, sizeof(to), "/proc/self/fd/%d/%s", store_root, name);
+	(void)setxattr(to, "system.posix_acl_default", acl, (size_t)size, 0);
+}
+
+/* Removes the shadow itself, if it has no part.  A maker of one tries again. */
+static void remove_empty(const struct store *store, const struct file_id *id)
+{
+	char name[SHADOW_NAME_SIZE];
+
+	shadow_name(id, name);
+	(void)unlinkat(store->root, name, AT_REMOVEDIR);
+}
+
+static int make_in_shadow(struct store *store, enum shadow_part part,
+			  const struct file_id *id, int model)
+{
+	char path[PART_PATH_SIZE], making[STORE_SPARE_SIZE];
+	int err;
+
+	/* It gets its name when it is whole, so that nobody makes a file in it that
+	 * has not inherited. */
+	store_spare_name(store, making);
+	if (mkdirat(store->root, making, 0700) < 0)
+		return -errno;
+	inherit_from(model, store->root, making);
+	part_path(part, id, path);
+	if (renameat2(store->root, making, store->root, path, RENAME_NOREPLACE) == 0)
+		return 0;
+	err = -errno;
+	unlinkat(store->root, making, AT_REMOVEDIR);
+	return err == -EEXIST ? 0 : err;
+}
+
+/* Gives @id a shadow, if it has none, and in it the part. */
+static int make_part(struct store *store, enum shadow_part part,
+		     const struct file_id *id, int model)
+{
+	char name[SHADOW_NAME_SIZE];
+	int err;
+
+	shadow_name(id, name);
+	if (mkdirat(store->root, name, 0700) < 0 && errno != EEXIST)
+		return -errno;
+	err = make_in_shadow(store, part, id, model);
+	if (err)
+		remove_empty(store, id);
+	return err;
+}
+
+int shadow_make(struct store *store, enum shadow_part part,
+		const struct file_id *id, int model, int *ret_fd)
+{
+	int err = shadow_open(store, part, id, ret_fd);
+
+	/* -ENOENT from making: the shadow was dropped under our hands. */
+	for (int tries = 0; err == -ENOENT && tries < MAX_TRIES; tries++) {
+		err = make_part(store, part, id, model);
+		if (!err)
+			err = shadow_open(store, part, id, ret_fd);
+	}
+	return err;
+}
+
+int shadow_remove_cache(const struct store *store, const struct file_id *id)
+{
+	char path[PART_PATH_SIZE];
+
+	part_path(SHADOW_CACHE, id, path);
+	if (unlinkat(store->root, path, AT_REMOVEDIR) < 0 && errno != ENOENT)
+		return -errno;
+	remove_empty(store, id);
+	return 0;
+}
+
+void shadow_drop(struct store *store, const struct file_id *id)
+{
+	char name[SHADOW_NAME_SIZE];
+
+	shadow_name(id, name);
+	store_remove(store, name);
+}
+
+int shadow_mark(struct store *store, const struct file_id *id, int model,
+		const char *name)
+{
+	_cleanup_close_ int part = -1;
+	int err = shadow_make(store, SHADOW_ORPHANS, id, model, &part);
+
+	if (err)
+		return err;
+	if (mknodat(part, name, S_IFREG | 0600, 0) < 0 && errno != EEXIST)
+		return -errno;
+	return 0;
+}
+
+/* The path of something called @name in a part, for one call. */
+static void entry_path(enum shadow_part part, const struct file_id *id,
+		       const char *name, char ret[PART_PATH_SIZE + NAME_SIZE])
+{
+	char path[PART_PATH_SIZE];
+
+	part_path(part, id, path);
+	snprintf(ret, PART_PATH_SIZE + NAME_SIZE, "%s/%s", path, name);
+}
+
+bool shadow_is_marked(const struct store *store, const struct file_id *id,
+		      const char *name)
+{
+	char path[PART_PATH_SIZE + NAME_SIZE];
+	struct stat st;
+
+	entry_path(SHADOW_ORPHANS, id, name, path);
+	return fstatat(store->root, path, &st, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+void shadow_unmark(const struct store *store, const struct file_id *id,
+		   const char *name)
+{
+	char path[PART_PATH_SIZE + NAME_SIZE];
+
+	entry_path(SHADOW_ORPHANS, id, name, path);
+	(void)unlinkat(store->root, path, 0);
+}
+
+int shadow_stamp(struct store *store, const struct file_id *id, int model,
+		 const char *module, const char *stamp)
+{
+	char path[PART_PATH_SIZE + NAME_SIZE], making[STORE_SPARE_SIZE];
+	_cleanup_close_ int part = -1;
+	int err = shadow_make(store, SHADOW_STAMPS, id, model, &part);
+
+	if (err)
+		return err;
+	/* By a rename, so that nobody meets a module without its stamp. */
+	store_spare_name(store, making);
+	if (symlinkat(stamp, store->root, making) < 0)
+		return -errno;
+	entry_path(SHADOW_STAMPS, id, module, path);
+	if (renameat(store->root, making, store->root, path) == 0)
+		return 0;
+	err = -errno;
+	unlinkat(store->root, making, 0);
+	return err;
+}
+
+int shadow_get_stamp(const struct store *store, const struct file_id *id,
+		     const char *module, char ret[STAMP_SIZE])
+{
+	char path[PART_PATH_SIZE + NAME_SIZE];
+	ssize_t length;
+
+	entry_path(SHADOW_STAMPS, id, module, path);
+	length = readlinkat(store->root, path, ret, STAMP_SIZE - 1);
+	if (length < 0)
+		return -errno;
+	ret[length] = '\0';
+	return 0;
+}
+
+void shadow_unstamp(const struct store *store, const struct file_id *id,
+		    const char *module)
+{
+	char path[PART_PATH_SIZE + NAME_SIZE];
+
+	entry_path(SHADOW_STAMPS, id, module, path);
+	(void)unlinkat(store->root, path, 0);
+}

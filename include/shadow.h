@@ -1,0 +1,87 @@
+/*
+ * Shadows: what the store keeps for one directory of the source.
+ *
+ * A shadow is a directory of the store that is named by the identity of the
+ * source's directory, so it follows a rename and is never inherited by a successor
+ * with the same inode number.  It and its parts are made when something is first
+ * written to them.
+ *
+ * All functions may be called by any thread.  They hold no lock: each is one
+ * system call that counts, and the kernel orders those.
+ */
+#ifndef PYCACHEFS_SHADOW_H
+#define PYCACHEFS_SHADOW_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "store.h"
+#include "util.h"
+
+enum shadow_part {
+	SHADOW_CACHE,	/* what `__pycache__` shows */
+	SHADOW_BESIDE,	/* entries that show beside the source */
+	SHADOW_ORPHANS,	/* marks: see shadow_mark() */
+	SHADOW_STAMPS,	/* states of modules: see shadow_stamp() */
+	SHADOW_PARTS
+};
+
+/*
+ * Opens a part of @id's shadow as O_PATH; the caller owns it.  Returns 0 or
+ * negative errno, -ENOENT when nothing was ever written to it.
+ */
+int shadow_open(const struct store *store, enum shadow_part part,
+		const struct file_id *id, int *ret_fd);
+
+/*
+ * The same, but makes the part when it is missing.  It takes group, setgid bit
+ * and default ACL from @model, the source's directory, so that what is created
+ * inside inherits as it would there.  Returns 0 or negative errno (-ENOSPC: full;
+ * -ENOENT: the source's directory was removed).
+ */
+int shadow_make(struct store *store, enum shadow_part part,
+		const struct file_id *id, int model, int *ret_fd);
+
+/*
+ * Removes an empty SHADOW_CACHE.  Returns 0, also when it does not exist; else
+ * negative errno, -ENOTEMPTY among them.
+ */
+int shadow_remove_cache(const struct store *store, const struct file_id *id);
+
+/* Removes @id's shadow with all that it holds.  Errors are left to a warning. */
+void shadow_drop(struct store *store, const struct file_id *id);
+
+/*
+ * Orphans: bytecode X.pyc of the source that is hidden because X.py lies beside
+ * it would appear as soon as X.py is removed, and then run in its stead.  A mark
+ * says to go on hiding it.  Marks live as long as the store.
+ */
+int shadow_mark(struct store *store, const struct file_id *id, int model,
+		const char *name);
+bool shadow_is_marked(const struct store *store, const struct file_id *id,
+		      const char *name);
+void shadow_unmark(const struct store *store, const struct file_id *id,
+		   const char *name);
+
+/*
+ * Stamps: a text that tells in which state a module was when bytecode of it was
+ * written.  It is kept as the target of a symlink, which takes an inode of the
+ * store and no memory beyond that (up to SHORT_SYMLINK_LEN of mm/shmem.c, 128).
+ */
+enum { STAMP_SIZE = 128 };
+int shadow_stamp(struct store *store, const struct file_id *id, int model,
+		 const char *module, const char *stamp);
+/* Returns 0, or negative errno: -ENOENT when there is none. */
+int shadow_get_stamp(const struct store *store, const struct file_id *id,
+		     const char *module, char ret[STAMP_SIZE]);
+void shadow_unstamp(const struct store *store, const struct file_id *id,
+		    const char *module);
+
+/*
+ * A SHADOW_CACHE shows its source directory's owner and mode until chmod, chown or
+ * an ACL gives it its own.  On the tmpfs, a mode of 01700 beside the setgid bit
+ * says "as the source's directory".
+ */
+bool shadow_follows_source(unsigned mode);
+
+#endif
