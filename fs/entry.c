@@ -10,9 +10,10 @@
 #include "util.h"
 
 static void fill(struct fs *fs, const struct inode *parent,
-		 const struct place *place, const struct inode *inode,
+		 const struct place *place, struct inode *inode,
 		 const struct stat *attr, struct fuse_entry_param *ret)
 {
+	fresh_pages(fs, inode, attr);
 	*ret = (struct fuse_entry_param){
 		.ino = inode_number(inode),
 		.attr = *attr,

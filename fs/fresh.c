@@ -30,8 +30,18 @@ double fresh_name(struct fs *fs, const struct inode *parent,
 		return 0;
 	if (!atomic_load(&fs->watching))
 		return fs->timeout;
-	return inode_kind(parent) != INODE_SOURCE || inode_is_watched(parent) ||
-		place->kind != INODE_SOURCE ? unlimited : fs->timeout;
+	switch (inode_kind(parent)) {
+	case INODE_SOURCE:
+		return inode_is_watched(parent) || place->kind != INODE_SOURCE
+			? unlimited : fs->timeout;
+	case INODE_SHADOW:
+		/* Its modules lie in the directory above. */
+		return inode_parent_watched(fs->inodes, parent)
+			? unlimited : fs->timeout;
+	case INODE_STORE:
+		return unlimited;
+	}
+	return fs->timeout;
 }
 
 double fresh_attr(struct fs *fs, const struct inode *inode)
@@ -42,4 +52,29 @@ double fresh_attr(struct fs *fs, const struct inode *inode)
 	    inode_parent_watched(fs->inodes, inode))
 		return unlimited;
 	return fs->timeout;
+}
+
+static uint32_t digest(const void *data, size_t size, uint64_t seed)
+{
+	uint64_t sum = identity_digest(data, size, seed);
+
+	return (uint32_t)(sum ^ sum >> 32);
+}
+
+void fresh_pages(struct fs *fs, struct inode *inode, const struct stat *attr)
+{
+	const int64_t content[] = {
+		attr->st_mtim.tv_sec, attr->st_mtim.tv_nsec, attr->st_size,
+	};
+	const int64_t changed[] = { attr->st_ctim.tv_sec, attr->st_ctim.tv_nsec };
+
+	if (inode_kind(inode) != INODE_SOURCE || !S_ISREG(attr->st_mode) ||
+	    fresh_attr(fs, inode) == unlimited)
+		return;
+	if (!inode_note_shown(inode,
+			      digest(content, sizeof(content), IDENTITY_SEED),
+			      digest(changed, sizeof(changed), IDENTITY_SEED)))
+		return;
+	fs->content_changed(fs->notifier, inode_number(inode));
+	fs->words_sent(fs->notifier);
 }

@@ -6,9 +6,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/sysmacros.h>
+#include <sys/utsname.h>
 #include <sys/vfs.h>
 
 #include "util.h"
@@ -31,9 +33,23 @@ void devices_destroy(struct devices *devices)
 	free(devices->known);
 }
 
+/* Filesystems with FS_MGTIME in their fs_flags. */
+static bool type_has_fine_times(long type)
+{
+	int major, minor;
+	struct utsname kernel;
+
+	if (type != EXT4_SUPER_MAGIC && type != XFS_SUPER_MAGIC &&
+	    type != BTRFS_SUPER_MAGIC && type != TMPFS_MAGIC)
+		return false;
+	return uname(&kernel) == 0 &&
+		sscanf(kernel.release, "%d.%d", &major, &minor) == 2 &&
+		(major > 6 || (major == 6 && minor >= 13));
+}
+
 /* Finds or adds @dev.  Returns its index, or negative errno. */
 static int device_index_locked(struct devices *devices, uint64_t dev,
-			       bool is_overlay)
+			       long type)
 {
 	for (unsigned i = 0; i < devices->count; i++)
 		if (devices->known[i].dev == dev)
@@ -42,7 +58,11 @@ static int device_index_locked(struct devices *devices, uint64_t dev,
 			(devices->count + 1) * sizeof(*known));
 	if (!known)
 		return -ENOMEM;
-	known[devices->count] = (struct device){ dev, is_overlay };
+	known[devices->count] = (struct device){
+		.dev = dev,
+		.is_overlay = type == OVERLAYFS_SUPER_MAGIC,
+		.fine_times = type_has_fine_times(type),
+	};
 	devices->known = known;
 	return (int)devices->count++;
 }
@@ -81,9 +101,21 @@ static int device_is_overlay(struct devices *devices, uint64_t dev, int at,
 		return -errno;
 	*ret = fs.f_type == OVERLAYFS_SUPER_MAGIC;
 	pthread_mutex_lock(&devices->lock);
-	err = device_index_locked(devices, dev, *ret);
+	err = device_index_locked(devices, dev, (long)fs.f_type);
 	pthread_mutex_unlock(&devices->lock);
 	return err < 0 ? err : 0;
+}
+
+bool device_has_fine_times(struct devices *devices, uint64_t dev)
+{
+	bool fine = false;
+
+	pthread_mutex_lock(&devices->lock);
+	for (unsigned i = 0; i < devices->count; i++)
+		if (devices->known[i].dev == dev)
+			fine = devices->known[i].fine_times;
+	pthread_mutex_unlock(&devices->lock);
+	return fine;
 }
 
 int file_handle_get(int at, const char *name, union any_handle *ret)

@@ -471,6 +471,14 @@ void inode_set_tidy(struct inode *inode)
 	atomic_store(&inode->tidy, true);
 }
 
+bool inode_note_shown(struct inode *inode, uint32_t content, uint32_t ctime)
+{
+	uint64_t now = (uint64_t)content << 32 | ctime;
+	uint64_t before = atomic_exchange(&inode->shown, now);
+
+	return before && before != now && before >> 32 == content;
+}
+
 void inode_set_capability_removed(struct inode *inode)
 {
 	atomic_store(&inode->capability_removed, true);

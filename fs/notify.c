@@ -6,15 +6,19 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "log.h"
 #include "util.h"
 
 #include <utlist.h>
 
-/* An inode whose attributes are to be asked for again. */
+enum { MAX_FLUSH_NANOSECONDS = 100000000 };
+
 struct message {
 	uint64_t number;
+	char *name;		/* owned: in that directory; NULL: the inode itself */
+	bool content;		/* of the inode: see notify_inode() */
 	struct message *next;
 };
 
@@ -24,8 +28,9 @@ struct notifier {
 	_Atomic uint64_t *sent;		/* borrowed */
 
 	pthread_mutex_t lock;		/* guards all below */
-	pthread_cond_t changed;
+	pthread_cond_t queued, done;
 	struct message *queue;		/* owned, oldest first */
+	uint64_t queued_count, done_count;	/* since the start */
 	bool stopping;
 };
 
@@ -47,19 +52,55 @@ void notify_inode(struct notifier *notifier, uint64_t number, bool content)
 	atomic_fetch_add_explicit(notifier->sent, 1, memory_order_relaxed);
 }
 
-void notify_inode_later(struct notifier *notifier, uint64_t number)
+static void queue_message(struct notifier *notifier, uint64_t number,
+			  const char *name, bool content)
 {
-	struct message *message = malloc(sizeof(*message));
+	struct message *message = calloc(1, sizeof(*message));
 
-	if (!message) {
-		log_warning("short of memory: attributes of inode %llu may be out of date",
-			    (unsigned long long)number);
+	if (message && name)
+		message->name = strdup(name);
+	if (!message || (name && !message->name)) {
+		free(message);
+		log_error("short of memory: what the kernel knows of inode %llu may be "
+			  "out of date", (unsigned long long)number);
 		return;
 	}
 	message->number = number;
+	message->content = content;
 	pthread_mutex_lock(&notifier->lock);
 	LL_APPEND(notifier->queue, message);
-	pthread_cond_signal(&notifier->changed);
+	notifier->queued_count++;
+	pthread_cond_signal(&notifier->queued);
+	pthread_mutex_unlock(&notifier->lock);
+}
+
+void notify_inode_later(struct notifier *notifier, uint64_t number, bool content)
+{
+	queue_message(notifier, number, NULL, content);
+}
+
+void notify_name_later(struct notifier *notifier, uint64_t parent, const char *name)
+{
+	queue_message(notifier, parent, name, false);
+}
+
+void notify_flush(struct notifier *notifier)
+{
+	struct timespec until;
+	uint64_t goal;
+
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_nsec += MAX_FLUSH_NANOSECONDS;
+	if (until.tv_nsec >= 1000000000) {
+		until.tv_nsec -= 1000000000;
+		until.tv_sec++;
+	}
+	pthread_mutex_lock(&notifier->lock);
+	goal = notifier->queued_count;
+	while (notifier->done_count < goal)
+		if (pthread_cond_timedwait(&notifier->done, &notifier->lock,
+					   &until) == ETIMEDOUT)
+			break;
 	pthread_mutex_unlock(&notifier->lock);
 }
 
@@ -70,7 +111,7 @@ static struct message *next_message(struct notifier *notifier)
 
 	pthread_mutex_lock(&notifier->lock);
 	while (!notifier->queue && !notifier->stopping)
-		pthread_cond_wait(&notifier->changed, &notifier->lock);
+		pthread_cond_wait(&notifier->queued, &notifier->lock);
 	message = notifier->queue;
 	if (message)
 		LL_DELETE(notifier->queue, message);
@@ -84,8 +125,16 @@ static void *send_queued(void *data)
 	struct message *message;
 
 	while ((message = next_message(notifier))) {
-		notify_inode(notifier, message->number, false);
+		if (message->name)
+			notify_name(notifier, message->number, message->name);
+		else
+			notify_inode(notifier, message->number, message->content);
+		free(message->name);
 		free(message);
+		pthread_mutex_lock(&notifier->lock);
+		notifier->done_count++;
+		pthread_cond_broadcast(&notifier->done);
+		pthread_mutex_unlock(&notifier->lock);
 	}
 	return NULL;
 }
@@ -94,6 +143,7 @@ int notifier_create(struct notifier **ret, struct fuse_session *session,
 		    _Atomic uint64_t *sent)
 {
 	struct notifier *notifier = calloc(1, sizeof(*notifier));
+	pthread_condattr_t clock;
 	int err;
 
 	if (!notifier)
@@ -101,7 +151,11 @@ int notifier_create(struct notifier **ret, struct fuse_session *session,
 	notifier->session = session;
 	notifier->sent = sent;
 	pthread_mutex_init(&notifier->lock, NULL);
-	pthread_cond_init(&notifier->changed, NULL);
+	pthread_cond_init(&notifier->queued, NULL);
+	pthread_condattr_init(&clock);
+	pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
+	pthread_cond_init(&notifier->done, &clock);
+	pthread_condattr_destroy(&clock);
 	err = thread_start(&notifier->thread, send_queued, notifier);
 	if (err) {
 		free(notifier);
@@ -117,10 +171,11 @@ void notifier_destroy(struct notifier *notifier)
 		return;
 	pthread_mutex_lock(&notifier->lock);
 	notifier->stopping = true;
-	pthread_cond_signal(&notifier->changed);
+	pthread_cond_signal(&notifier->queued);
 	pthread_mutex_unlock(&notifier->lock);
 	pthread_join(notifier->thread, NULL);
-	pthread_cond_destroy(&notifier->changed);
+	pthread_cond_destroy(&notifier->queued);
+	pthread_cond_destroy(&notifier->done);
 	pthread_mutex_destroy(&notifier->lock);
 	free(notifier);
 }

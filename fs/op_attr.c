@@ -170,6 +170,8 @@ static int do_setattr(struct request *r, const struct stat *attr, int valid)
 		err = change_size(r, attr->st_size);
 	if (!err && valid & VALID_TIMES)
 		err = change_times(fd, attr, valid);
+	if (valid & (FUSE_SET_ATTR_SIZE | VALID_TIMES))
+		reply_content_changed(r, r->inode);
 	return err;
 }
 

@@ -87,7 +87,9 @@ static bool add_entry(struct listing *listing, const struct linux_dirent *entry)
 						&found, 0);
 		if (needed > room)
 			return false;
-		if (!is_dot(entry->d_name))
+		/* Whether bytecode is fresh is found out when it is asked for. */
+		if (!is_dot(entry->d_name) &&
+		    inode_kind(r->inode) != INODE_SHADOW)
 			look_up(listing, entry->d_name, &found);
 	}
 	if (!found.ino) {

@@ -146,6 +146,7 @@ static int do_write(struct request *r, const char *data, size_t size,
 	if (became)
 		cred_restore();
 	note_result(r, size, *ret_size, err);
+	reply_content_changed(r, r->inode);
 	return err;
 }
 
@@ -199,6 +200,7 @@ static int do_fallocate(struct request *r, int mode, off_t offset, off_t length)
 		err = -errno;
 	if (became)
 		cred_restore();
+	reply_content_changed(r, r->inode);
 	return err;
 }
 
@@ -247,6 +249,7 @@ static int do_copy(struct request *r, off_t offset_in, struct inode *out,
 	}
 	if (became)
 		cred_restore();
+	reply_content_changed(r, out);
 	if (!err)
 		*ret = (size_t)copied;
 	return err;

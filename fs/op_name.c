@@ -138,6 +138,7 @@ static int do_create(struct request *r, mode_t mode, int flags,
 	if (err)
 		return err;
 	route_adopt(r->fs, r->inode, &place);
+	reply_module_changed(r, r->inode, r->name, true);
 	count_made(r->fs, &place);
 	return entry_open(r->fs, r->inode, &place, fd, HANDLE_WRITE, ret);
 }
@@ -247,6 +248,7 @@ static int do_make(struct request *r, const struct making *making,
 	if (err)
 		return err;
 	route_adopt(r->fs, r->inode, &place);
+	reply_module_changed(r, r->inode, r->name, true);
 	count_made(r->fs, &place);
 	return entry_find(r->fs, r->inode, &place, ret);
 }
@@ -307,6 +309,7 @@ static int do_link(struct request *r, struct inode *file,
 		   AT_SYMLINK_FOLLOW) < 0)
 		return -errno;
 	route_adopt(r->fs, r->inode, &place);
+	reply_module_changed(r, r->inode, r->name, true);
 	return entry_find(r->fs, r->inode, &place, ret);
 }
 

@@ -81,6 +81,8 @@ static int do_unlink(struct request *r)
 	}
 	if (!err && victim.inode)
 		inode_unspoil(r->fs->inodes, victim.inode);
+	if (!err)
+		reply_module_changed(r, r->inode, r->name, false);
 	release_victim(r->fs, &victim, err != 0);
 	return err;
 }
@@ -240,7 +242,7 @@ static int do_rename(struct request *r, struct inode *new_parent,
 	struct renaming renaming = {
 		.parent = r->inode, .new_parent = new_parent, .flags = flags,
 	};
-	int err = route(r->fs, r->inode, r->name, ROUTE_REMOVE, &renaming.old);
+	int err = route(r->fs, r->inode, r->name, ROUTE_MOVE, &renaming.old);
 
 	if (!err)
 		err = route(r->fs, new_parent, new_name, ROUTE_REPLACE,
@@ -257,6 +259,8 @@ static int do_rename(struct request *r, struct inode *new_parent,
 	if (!err) {
 		note_rename(r->fs, &renaming);
 		route_adopt(r->fs, new_parent, &renaming.new);
+		reply_module_changed(r, r->inode, r->name, flags & RENAME_EXCHANGE);
+		reply_module_changed(r, new_parent, new_name, true);
 	}
 	release_victim(r->fs, &renaming.moved, false);
 	release_victim(r->fs, &renaming.replaced, err != 0);

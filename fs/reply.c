@@ -5,6 +5,7 @@
 
 #include <string.h>
 
+#include "bytecode.h"
 #include "config.h"
 #include "fresh.h"
 #include "log.h"
@@ -108,6 +109,7 @@ void reply_attr(struct request *request, const struct statx *attr)
 
 	trace(request, 0);
 	stat_from_statx(attr, &st);
+	fresh_pages(request->fs, request->inode, &st);
 	fuse_reply_attr(request->req, &st, fresh_attr(request->fs, request->inode));
 }
 
@@ -116,7 +118,10 @@ void reply_statx(struct request *request, const struct statx *attr)
 	trace(request, 0);
 #if HAVE_FUSE_318
 	struct statx copy = *attr;
+	struct stat st;
 
+	stat_from_statx(attr, &st);
+	fresh_pages(request->fs, request->inode, &st);
 	fuse_reply_statx(request->req, 0, &copy,
 			 fresh_attr(request->fs, request->inode));
 #else
@@ -177,4 +182,25 @@ void reply_tell_shadow(struct request *r)
 	if (shadow)
 		r->fs->attr_changed(r->fs->notifier, inode_number(shadow));
 	inode_put(r->fs->inodes, shadow);
+}
+
+void reply_module_changed(struct request *r, struct inode *directory,
+			  const char *name, bool came)
+{
+	if (bytecode_module_changed(r->fs, directory, name,
+				    came ? BYTECODE_CAME : 0))
+		r->fs->words_sent(r->fs->notifier);
+}
+
+void reply_content_changed(struct request *r, struct inode *file)
+{
+	char name[NAME_SIZE];
+	struct inode *directory;
+
+	if (inode_kind(file) != INODE_SOURCE)
+		return;
+	directory = inode_place(r->fs->inodes, file, name);
+	if (directory)
+		reply_module_changed(r, directory, name, false);
+	inode_put(r->fs->inodes, directory);
 }

@@ -17,6 +17,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "bytecode.h"
 #include "cred.h"
 #include "log.h"
 #include "names.h"
@@ -159,6 +160,58 @@ static int place_beside(struct fs *fs, struct inode *directory,
 	return err ? err : take_dir(place, fd);
 }
 
+/* Bytecode is not found when its module has changed since, and made only with a note
+ * of the state that its module is in. */
+static int mind_module(struct fs *fs, const struct bytecode *bytecode,
+		       enum route_intent intent)
+{
+	if (is_making(intent))
+		return bytecode_stamp(fs, bytecode, intent == ROUTE_REPLACE);
+	if (intent != ROUTE_REMOVE)
+		bytecode_check(fs, bytecode);
+	return 0;
+}
+
+/* Beside its @module, which lies in the directory @dir. */
+static int place_bytecode(struct fs *fs, struct inode *directory,
+			  struct handle *dir, const char *module,
+			  enum route_intent intent, struct place *place)
+{
+	struct bytecode bytecode = {
+		.directory = directory, .dirfd = handle_fd(dir), .name = place->name,
+	};
+	int err = place_beside(fs, directory, intent, place);
+
+	if (err || place->dir == fs->empty)
+		return err;
+	strcpy(bytecode.module, module);
+	bytecode.part = place->dirfd;
+	return mind_module(fs, &bytecode, intent);
+}
+
+/* In a `__pycache__`. */
+static int place_in_cache(struct fs *fs, struct inode *shadow,
+			  enum route_intent intent, struct place *place)
+{
+	struct inode *directory;
+	struct bytecode bytecode;
+	struct handle *dir;
+	int err;
+
+	if (place->dir == fs->empty)
+		return 0;
+	directory = inode_parent(fs->inodes, shadow);
+	err = inode_open(fs->inodes, directory, HANDLE_PATH, &dir);
+	if (!err) {
+		bytecode_of(fs, directory, handle_fd(dir), place->dirfd,
+			    place->name, &bytecode);
+		err = mind_module(fs, &bytecode, intent);
+		handle_put(dir);
+	}
+	inode_put(fs->inodes, directory);
+	return err;
+}
+
 /* In the source itself. */
 static int place_source(struct fs *fs, struct inode *directory,
 			enum route_intent intent, struct place *place)
@@ -184,7 +237,7 @@ static int place_sourceless(struct fs *fs, struct inode *directory,
 {
 	if (!shadow_is_marked(&fs->store, inode_id(directory), place->name))
 		return place_source(fs, directory, intent, place);
-	if (intent == ROUTE_FIND || intent == ROUTE_REMOVE)
+	if (!is_making(intent))
 		return -ENOENT;
 	place->orphan = true;
 	return place_source(fs, directory, intent, place);
@@ -229,7 +282,8 @@ static int place_in_source(struct fs *fs, struct inode *directory,
 		if (err)
 			return err;
 		if (source_has_module(handle_fd(dir), module))
-			return place_beside(fs, directory, intent, place);
+			return place_bytecode(fs, directory, dir, module, intent,
+					      place);
 		return place_sourceless(fs, directory, intent, place);
 	}
 	return -EINVAL;
@@ -253,6 +307,8 @@ int route(struct fs *fs, struct inode *parent, const char *name,
 		if (!err)
 			use_dir(&place, dir);
 		place.kind = INODE_STORE;
+		if (!err && inode_kind(parent) == INODE_SHADOW)
+			err = place_in_cache(fs, parent, intent, &place);
 	}
 	err = release_on_error(&place, err);
 	*ret = place;

@@ -285,7 +285,22 @@ static int mount_session(struct session *session)
 
 static void attr_changed(void *notifier, uint64_t number)
 {
-	notify_inode_later(notifier, number);
+	notify_inode_later(notifier, number, false);
+}
+
+static void content_changed(void *notifier, uint64_t number)
+{
+	notify_inode_later(notifier, number, true);
+}
+
+static void name_gone(void *notifier, uint64_t directory, const char *name)
+{
+	notify_name_later(notifier, directory, name);
+}
+
+static void words_sent(void *notifier)
+{
+	notify_flush(notifier);
 }
 
 static void *settle(void *data)
@@ -333,6 +348,9 @@ static int start_threads(struct session *session)
 	if (err)
 		return err;
 	fs->attr_changed = attr_changed;
+	fs->content_changed = content_changed;
+	fs->name_gone = name_gone;
+	fs->words_sent = words_sent;
 	fs->notifier = session->notifier;
 	if (session->watcher)
 		err = watcher_start(session->watcher, session->notifier);

@@ -64,7 +64,7 @@ char *status_describe(struct fs *fs)
 {
 	const struct opts *opts = fs->opts;
 	json_t *root = json_pack(
-		"{s:s, s:s, s:i, s:s, s:s, s:o, s:s, s:o, s:o, s:o, s:{s:I, s:I}, s:I}",
+		"{s:s, s:s, s:i, s:s, s:s, s:o, s:s, s:o, s:o, s:o, s:{s:I, s:I}, s:I, s:I}",
 		"source", opts->source,
 		"mountpoint", opts->mountpoint,
 		"pid", (int)getpid(),
@@ -78,6 +78,7 @@ char *status_describe(struct fs *fs)
 		"redirected",
 			"files", (json_int_t)atomic_load(&fs->figures.redirected_files),
 			"bytes", (json_int_t)atomic_load(&fs->figures.redirected_bytes),
+		"dropped", (json_int_t)atomic_load(&fs->figures.dropped),
 		"invalidations", (json_int_t)atomic_load(&fs->figures.invalidations));
 	char *text = root ? json_dumps(root, JSON_COMPACT) : NULL;
 

@@ -27,6 +27,7 @@
 #include <sys/fanotify.h>
 #include <sys/vfs.h>
 
+#include "bytecode.h"
 #include "cred.h"
 #include "log.h"
 #include "route.h"
@@ -230,6 +231,9 @@ static void name_changed(struct watcher *watcher, struct inode *directory,
 {
 	struct inode *child;
 
+	bytecode_module_changed(watcher->fs, directory, name, BYTECODE_HEARD |
+				(mask & (FAN_CREATE | FAN_MOVED_TO)
+				 ? BYTECODE_CAME : 0));
 	notify_name(watcher->notifier, inode_number(directory), name);
 	child = find_child(watcher, directory, name);
 	if (child && inode_type(child) == S_IFDIR)
@@ -277,14 +281,15 @@ static void resync_inode(struct watcher *watcher, uint64_t number)
 	struct inode *inode = inode_get(watcher->fs->inodes, number);
 	char name[NAME_SIZE];
 
-	if (inode && inode_kind(inode) == INODE_SOURCE) {
+	/* Bytecode is asked for again too: its module may have changed. */
+	if (inode && inode_kind(inode) != INODE_SHADOW) {
 		struct inode *parent = inode_place(watcher->fs->inodes, inode, name);
 
 		if (parent)
 			notify_name(watcher->notifier, inode_number(parent), name);
 		inode_put(watcher->fs->inodes, parent);
 		notify_inode(watcher->notifier, number, true);
-		if (inode_type(inode) == S_IFDIR) {
+		if (inode_type(inode) == S_IFDIR && inode_kind(inode) == INODE_SOURCE) {
 			resync_names(watcher, inode);
 			directory_changed(watcher, inode);
 		}

@@ -18,6 +18,14 @@ void fresh_watch(struct fs *fs, struct inode *directory);
 double fresh_name(struct fs *fs, const struct inode *parent,
 		  const struct place *place);
 
+/*
+ * To be called with attributes that the kernel is about to see.  It drops a file's
+ * pages when mtime or size have changed (FUSE_CAP_AUTO_INVAL_DATA); a change that
+ * leaves both as they were is told by the ctime alone, and where changes aren't heard
+ * of this tells the kernel.
+ */
+void fresh_pages(struct fs *fs, struct inode *inode, const struct stat *attr);
+
 /* Seconds for @inode's attributes. */
 double fresh_attr(struct fs *fs, const struct inode *inode);
 

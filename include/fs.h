@@ -41,6 +41,7 @@ struct fs_figures {
 	_Atomic uint64_t requests[FS_OPERATION_COUNT];
 	_Atomic uint64_t redirected_files;	/* made in the store */
 	_Atomic uint64_t redirected_bytes;	/* written to it */
+	_Atomic uint64_t dropped;		/* bytecode of modules that changed */
 	_Atomic uint64_t invalidations;		/* words to the kernel */
 };
 
@@ -56,11 +57,17 @@ struct fs {
 	/*
 	 * Hooks of what lies above, set before requests are served.  @watch hears
 	 * of changes in a source directory from now on, or returns negative errno.
-	 * @attr_changed tells the kernel, soon, to ask for attributes again.
+	 * @attr_changed tells the kernel, soon, to ask for attributes again;
+	 * @content_changed, to read the file again;
+	 * @name_gone, that a name in the directory of that number is no more.
+	 * @words_sent waits until the kernel has heard what was said until now.
 	 */
 	int (*watch)(void *watcher, struct inode *directory, int fd);
 	void *watcher;
 	void (*attr_changed)(void *notifier, uint64_t number);
+	void (*content_changed)(void *notifier, uint64_t number);
+	void (*name_gone)(void *notifier, uint64_t directory, const char *name);
+	void (*words_sent)(void *notifier);
 	void *notifier;
 	_Atomic bool watching;		/* whether caching without limit is honest */
 	const char *not_watching;	/* if not, why; static */

@@ -32,6 +32,7 @@ struct devices {
 	struct device {
 		uint64_t dev;
 		bool is_overlay;
+		bool fine_times;
 	} *known;		/* owned */
 	unsigned count;
 };
@@ -50,6 +51,13 @@ int identify(struct devices *devices, int at, const char *name,
 /* As identify(), with the birth time as statx(2) tells it. */
 int identify_statx(struct devices *devices, int at, const char *name,
 		   struct statx *ret_statx, struct file_id *ret_id);
+
+/*
+ * Whether a file of the filesystem @dev, which was met before, gets a new ctime by
+ * each change after its ctime was looked at (multigrain timestamps, Linux 6.13).
+ * Elsewhere changes within one tick of the clock may share one.
+ */
+bool device_has_fine_times(struct devices *devices, uint64_t dev);
 
 void stat_from_statx(const struct statx *from, struct stat *ret);
 

@@ -142,6 +142,13 @@ void inode_unspoil(struct inode_table *table, struct inode *inode);
 bool inode_is_tidy(const struct inode *inode);
 void inode_set_tidy(struct inode *inode);
 
+/*
+ * Notes in which state a file was shown: digests of what tells the kernel that its
+ * content has changed (mtime and size), and of its ctime.  Returns whether the ctime
+ * has changed since, and nothing else has.
+ */
+bool inode_note_shown(struct inode *inode, uint32_t content, uint32_t ctime);
+
 /* Notes that the file's capabilities were just removed; taking the note ends it.
  * See op_attr.c, change_nothing(). */
 void inode_set_capability_removed(struct inode *inode);

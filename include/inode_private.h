@@ -39,6 +39,7 @@ struct inode {
 	UT_hash_handle by_key;
 	_Atomic bool watched, tidy, capability_removed;
 	_Atomic int spoiled;	/* holds a reference while it is not 0 */
+	_Atomic uint64_t shown;	/* see inode_note_shown(); 0: not yet */
 	bool in_keys;
 	bool out_of_memory;	/* while adding */
 

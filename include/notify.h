@@ -39,7 +39,16 @@ void notify_name(struct notifier *notifier, uint64_t parent, const char *name);
 /* At once, likewise: attributes, and with @content the pages too. */
 void notify_inode(struct notifier *notifier, uint64_t number, bool content);
 
-/* As notify_inode() without content, from any thread, soon. */
-void notify_inode_later(struct notifier *notifier, uint64_t number);
+/* As notify_inode() and notify_name(), from any thread, soon. */
+void notify_inode_later(struct notifier *notifier, uint64_t number, bool content);
+void notify_name_later(struct notifier *notifier, uint64_t parent,
+		       const char *name);
+
+/*
+ * Waits until all that was queued before is sent, so that an answer can come after
+ * it; but no longer than a tenth of a second: sending may need a lock of the kernel's
+ * that another request holds, and that one a thread to serve it.
+ */
+void notify_flush(struct notifier *notifier);
 
 #endif

@@ -49,6 +49,16 @@ struct caller request_caller(struct request *request, bool with_groups);
  * which shows them, is to be asked for again. */
 void reply_tell_shadow(struct request *r);
 
+/*
+ * What is called @name in @directory came, changed or went by this request: if it is
+ * a module, its bytecode is dropped, and the kernel knows before the answer.
+ */
+void reply_module_changed(struct request *r, struct inode *directory,
+			  const char *name, bool came);
+
+/* The same when a file's content or times were changed. */
+void reply_content_changed(struct request *r, struct inode *file);
+
 /* @err is 0 or negative errno. */
 void reply_error(struct request *request, int err);
 

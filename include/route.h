@@ -20,6 +20,7 @@ enum route_intent {
 	ROUTE_MAKE,	/* the name is about to be made */
 	ROUTE_REPLACE,	/* or to be made or replaced by a rename */
 	ROUTE_REMOVE,	/* or removed */
+	ROUTE_MOVE,	/* or taken away by a rename */
 };
 
 struct place {

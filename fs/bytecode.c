@@ -1,0 +1,276 @@
+/*
+ * Bytecode and its module.  Where bytecode lies is told by route.c; what belongs to
+ * which module, by names.c; when the kernel hears of it, by notify.c.
+ */
+#include "bytecode.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "cred.h"
+#include "log.h"
+#include "names.h"
+#include "shadow.h"
+#include "util.h"
+
+/* The longest tick of a kernel's clock is 10 ms; twice that is safe. */
+#define TICK_NANOSECONDS UINT64_C(20000000)
+
+/* A stamp that no module's state is equal to. */
+#define NO_STATE "changed a moment before"
+
+static bool lies_there(int at, const char *name)
+{
+	struct stat st;
+
+	return fstatat(at, name, &st, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+static uint64_t nanoseconds(struct statx_timestamp time)
+{
+	return (uint64_t)time.tv_sec * 1000000000 + time.tv_nsec;
+}
+
+/* Whether a further change could leave the ctime as it is. */
+static bool changed_just_now(struct fs *fs, const struct file_id *id,
+			     const struct statx *stx)
+{
+	struct timespec now;
+	uint64_t time;
+
+	if (device_has_fine_times(&fs->devices, id->dev))
+		return false;
+	clock_gettime(CLOCK_REALTIME, &now);
+	time = (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+	return time < nanoseconds(stx->stx_ctime) + TICK_NANOSECONDS;
+}
+
+/*
+ * The state of @module in @dirfd.  Returns 0 or negative errno: -ENOENT when there
+ * is none, -EAGAIN when it is in no state that a stamp can tell.
+ */
+static int read_state(struct fs *fs, int dirfd, const char *module,
+		      char ret[STAMP_SIZE])
+{
+	struct file_id id;
+	struct statx stx;
+	int err = identify_statx(&fs->devices, dirfd, module, &stx, &id);
+
+	if (err)
+		return err;
+	if (S_ISDIR(stx.stx_mode))
+		return -ENOENT;
+	/* Six numbers of at most 16 digits: 101 characters. */
+	snprintf(ret, STAMP_SIZE, "%" PRIx64 ".%" PRIx64 ".%" PRIx64 ".%" PRIx64
+		 ".%" PRIx64 ".%" PRIx64, id.dev, id.ino, id.birth,
+		 (uint64_t)stx.stx_size, nanoseconds(stx.stx_mtime),
+		 nanoseconds(stx.stx_ctime));
+	return changed_just_now(fs, &id, &stx) ? -EAGAIN : 0;
+}
+
+/* Of the modules that exist the one with the longest name, as "a.b.py" has it in
+ * "a.b.cpython-311.pyc"; else one that has a stamp. */
+void bytecode_of(struct fs *fs, struct inode *directory, int dirfd, int part,
+		 const char *name, struct bytecode *ret)
+{
+	char module[NAME_SIZE], stamp[STAMP_SIZE];
+
+	*ret = (struct bytecode){
+		.directory = directory, .dirfd = dirfd, .part = part, .name = name,
+	};
+	for (unsigned i = 0; names_module(name, i, module); i++)
+		if (source_has_module(dirfd, module))
+			strcpy(ret->module, module);
+	for (unsigned i = 0; !*ret->module && names_module(name, i, module); i++)
+		if (shadow_get_stamp(&fs->store, inode_id(directory), module,
+				     stamp) == 0)
+			strcpy(ret->module, module);
+}
+
+/* Where bytecode goes from: a part of a shadow, and what the kernel calls it. */
+struct dropping {
+	struct fs *fs;
+	const char *module;
+	int part;		/* O_PATH */
+	uint64_t number;	/* of its inode; 0: names in it are not cached */
+	unsigned dropped;
+};
+
+/* Its descriptor, if one is cached, holds memory of the store. */
+static void let_go(struct fs *fs, const struct file_id *id)
+{
+	struct inode *inode = inode_find(fs->inodes, INODE_STORE, id);
+
+	if (!inode)
+		return;
+	inode_retire(fs->inodes, inode);
+	inode_close(fs->inodes, inode);
+	inode_put(fs->inodes, inode);
+}
+
+static void drop_file(struct dropping *dropping, const char *name)
+{
+	struct fs *fs = dropping->fs;
+	struct file_id id;
+	struct stat st;
+
+	if (identify(&fs->devices, dropping->part, name, &st, &id) < 0 ||
+	    S_ISDIR(st.st_mode))
+		return;
+	if (unlinkat(dropping->part, name, 0) < 0) {
+		if (errno != ENOENT)
+			log_error("stale bytecode '%s' can't be removed: %s", name,
+				  strerror(errno));
+		return;
+	}
+	let_go(fs, &id);
+	dropping->dropped++;
+	if (dropping->number)
+		fs->name_gone(fs->notifier, dropping->number, name);
+}
+
+static bool belongs_beside(const char *name, const char *module)
+{
+	char legacy[NAME_SIZE], needs[NAME_SIZE];
+
+	for (int i = 0; i < NAMES_LEGACY; i++)
+		if (names_legacy(module, i, legacy) && strcmp(legacy, name) == 0)
+			return true;
+	return names_is_temporary(name, needs) && strcmp(needs, module) == 0;
+}
+
+/* Drops what belongs to the module from the part. */
+static void drop_from(struct dropping *dropping,
+		      bool (*belongs)(const char *name, const char *module))
+{
+	_cleanup_dir_ DIR *dir = NULL;
+	struct dirent *entry;
+	int fd = cred_reopen(dropping->part, O_RDONLY | O_DIRECTORY);
+
+	dir = fd < 0 ? NULL : fdopendir(fd);
+	if (!dir) {
+		log_error("bytecode of '%s' can't be looked for: %s",
+			  dropping->module, strerror(fd < 0 ? -fd : errno));
+		cleanup_close(&fd);
+		return;
+	}
+	while ((entry = readdir(dir)))
+		if (belongs(entry->d_name, dropping->module))
+			drop_file(dropping, entry->d_name);
+}
+
+static unsigned drop_part(struct fs *fs, struct inode *directory,
+			  enum shadow_part part, const char *module)
+{
+	_cleanup_close_ int fd = -1;
+	struct dropping dropping = { .fs = fs, .module = module };
+	struct inode *shadow;
+
+	if (shadow_open(&fs->store, part, inode_id(directory), &fd) < 0)
+		return 0;
+	dropping.part = fd;
+	if (part == SHADOW_BESIDE) {
+		drop_from(&dropping, belongs_beside);
+		return dropping.dropped;
+	}
+	shadow = inode_find(fs->inodes, INODE_SHADOW, inode_id(directory));
+	dropping.number = shadow ? inode_number(shadow) : 0;
+	inode_put(fs->inodes, shadow);
+	drop_from(&dropping, names_belongs);
+	return dropping.dropped;
+}
+
+/* Drops all bytecode of @module; its stamp goes last, since bytecode without one is
+ * stale, and a stamp without bytecode does no harm. */
+static bool drop(struct fs *fs, struct inode *directory, const char *module)
+{
+	unsigned dropped = drop_part(fs, directory, SHADOW_CACHE, module) +
+		drop_part(fs, directory, SHADOW_BESIDE, module);
+
+	shadow_unstamp(&fs->store, inode_id(directory), module);
+	atomic_fetch_add_explicit(&fs->figures.dropped, dropped,
+				  memory_order_relaxed);
+	return dropped > 0;
+}
+
+/* Whether there is a stamp, and it tells the state that the module is in. */
+static bool is_fresh(struct fs *fs, const struct bytecode *bytecode,
+		     bool *ret_stamped)
+{
+	char state[STAMP_SIZE], stamp[STAMP_SIZE];
+
+	*ret_stamped = shadow_get_stamp(&fs->store, inode_id(bytecode->directory),
+					bytecode->module, stamp) == 0;
+	return *ret_stamped &&
+		read_state(fs, bytecode->dirfd, bytecode->module, state) == 0 &&
+		strcmp(state, stamp) == 0;
+}
+
+void bytecode_check(struct fs *fs, const struct bytecode *bytecode)
+{
+	bool stamped;
+
+	if (!*bytecode->module || is_fresh(fs, bytecode, &stamped))
+		return;
+	/* Without a stamp there is most likely nothing to drop either. */
+	if (stamped || lies_there(bytecode->part, bytecode->name))
+		drop(fs, bytecode->directory, bytecode->module);
+}
+
+int bytecode_stamp(struct fs *fs, const struct bytecode *bytecode, bool renamed)
+{
+	char state[STAMP_SIZE];
+	bool stamped;
+	int err;
+
+	if (!*bytecode->module || is_fresh(fs, bytecode, &stamped) ||
+	    (stamped && renamed))
+		return 0;
+	if (stamped || (!renamed && lies_there(bytecode->part, bytecode->name)))
+		drop(fs, bytecode->directory, bytecode->module);
+	err = read_state(fs, bytecode->dirfd, bytecode->module, state);
+	if (err == -ENOENT)
+		return 0;
+	if (err == -EAGAIN)
+		strcpy(state, NO_STATE);
+	else if (err)
+		return err;
+	return shadow_stamp(&fs->store, inode_id(bytecode->directory),
+			    bytecode->dirfd, bytecode->module, state);
+}
+
+/* Whether what is made from the module @name was made from it as it is now. */
+static bool is_made_since(struct fs *fs, struct inode *directory, const char *name)
+{
+	_cleanup_handle_ struct handle *handle = NULL;
+	struct bytecode bytecode = { .directory = directory };
+	bool stamped;
+
+	if (inode_open(fs->inodes, directory, HANDLE_PATH, &handle) < 0)
+		return false;
+	bytecode.dirfd = handle_fd(handle);
+	strcpy(bytecode.module, name);
+	return is_fresh(fs, &bytecode, &stamped);
+}
+
+bool bytecode_module_changed(struct fs *fs, struct inode *directory,
+			     const char *name, unsigned change)
+{
+	char stamp[STAMP_SIZE];
+
+	if (!names_is_module(name) || strlen(name) >= NAME_SIZE ||
+	    inode_kind(directory) != INODE_SOURCE)
+		return false;
+	/* Without a stamp nothing was made from it; where one has just come, something
+	 * may lie that was brought along. */
+	if (!(change & BYTECODE_CAME) &&
+	    shadow_get_stamp(&fs->store, inode_id(directory), name, stamp) < 0)
+		return false;
+	if (change & BYTECODE_HEARD && is_made_since(fs, directory, name))
+		return false;
+	return drop(fs, directory, name);
+}

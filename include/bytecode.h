@@ -1,0 +1,76 @@
+/*
+ * Bytecode and its module: what was made from X.py is never served once X.py has
+ * changed.
+ *
+ * Two ways lead there.  Whoever hears that a module has changed says so here, and
+ * its bytecode goes at once, from every part of its directory's shadow, and the
+ * kernel is told.  And whenever the kernel asks for bytecode, the state in which
+ * its module is now is compared with a stamp: the state that it had when the first
+ * bytecode of it was written.  So what was changed unheard is found out too, by the
+ * time limit that such names then have.
+ *
+ * A state is the module's identity, size, mtime and ctime in nanoseconds; the
+ * content is not read.  A stamp without bytecode is harmless, bytecode without a
+ * stamp counts as stale; so no order of events can make stale bytecode look fresh,
+ * but for one: a module that changes after its compiler has read it and before that
+ * creates the file for the bytecode.  Nothing tells us when it was read.  What the
+ * compiler itself writes into the bytecode (mtime and size) decides then, as it
+ * does without us.
+ *
+ * A clock that ticks may give two changes one time.  So where the filesystem's does
+ * (see device_has_fine_times()), what was
+ * made from a module that changed a moment ago counts as stale the next time.
+ *
+ * A module that is a symlink counts as it is: its target may lie anywhere, even in
+ * our own mount.
+ *
+ * Any thread, without locks.
+ */
+#ifndef PYCACHEFS_BYTECODE_H
+#define PYCACHEFS_BYTECODE_H
+
+#include <stdbool.h>
+
+#include "fs.h"
+#include "util.h"
+
+/* Bytecode called @name, in a part of the shadow of @directory. */
+struct bytecode {
+	struct inode *directory;	/* of the source; borrowed */
+	int dirfd;		/* open for it */
+	int part;		/* open for the part */
+	const char *name;
+	/* "X.py", which lies in @directory, or did when there was bytecode of it; ""
+	 * when it is no module's */
+	char module[NAME_SIZE];
+};
+
+/* Finds out what @name in the `__pycache__` of @directory is made from. */
+void bytecode_of(struct fs *fs, struct inode *directory, int dirfd, int part,
+		 const char *name, struct bytecode *ret);
+
+/* It is asked for: drops it, and all that is made from its module, if stale. */
+void bytecode_check(struct fs *fs, const struct bytecode *bytecode);
+
+/*
+ * It is about to be made: notes the state of its module.  @renamed: a finished file,
+ * which was written earlier, gets its name, so that an older stamp stays.  Returns 0
+ * or negative errno (-ENOSPC: full), upon which it must not be made.
+ */
+int bytecode_stamp(struct fs *fs, const struct bytecode *bytecode, bool renamed);
+
+enum bytecode_change {
+	BYTECODE_CAME = 1,	/* it was not there before */
+	/* The news may be late: bytecode that was written since stays. */
+	BYTECODE_HEARD = 2,
+};
+
+/*
+ * What is called @name in the source directory @directory has changed, come or
+ * gone; other names than a module's are passed over.  @change: the flags above.
+ * Returns whether bytecode was dropped, of which the kernel hears soon.
+ */
+bool bytecode_module_changed(struct fs *fs, struct inode *directory,
+			     const char *name, unsigned change);
+
+#endif
