@@ -12,6 +12,7 @@
 #include <time.h>
 
 #include "cred.h"
+#include "discard.h"
 #include "log.h"
 #include "names.h"
 #include "shadow.h"
@@ -91,48 +92,6 @@ void bytecode_of(struct fs *fs, struct inode *directory, int dirfd, int part,
 			strcpy(ret->module, module);
 }
 
-/* Where bytecode goes from: a part of a shadow, and what the kernel calls it. */
-struct dropping {
-	struct fs *fs;
-	const char *module;
-	int part;		/* O_PATH */
-	uint64_t number;	/* of its inode; 0: names in it are not cached */
-	unsigned dropped;
-};
-
-/* Its descriptor, if one is cached, holds memory of the store. */
-static void let_go(struct fs *fs, const struct file_id *id)
-{
-	struct inode *inode = inode_find(fs->inodes, INODE_STORE, id);
-
-	if (!inode)
-		return;
-	inode_retire(fs->inodes, inode);
-	inode_close(fs->inodes, inode);
-	inode_put(fs->inodes, inode);
-}
-
-static void drop_file(struct dropping *dropping, const char *name)
-{
-	struct fs *fs = dropping->fs;
-	struct file_id id;
-	struct stat st;
-
-	if (identify(&fs->devices, dropping->part, name, &st, &id) < 0 ||
-	    S_ISDIR(st.st_mode))
-		return;
-	if (unlinkat(dropping->part, name, 0) < 0) {
-		if (errno != ENOENT)
-			log_error("stale bytecode '%s' can't be removed: %s", name,
-				  strerror(errno));
-		return;
-	}
-	let_go(fs, &id);
-	dropping->dropped++;
-	if (dropping->number)
-		fs->name_gone(fs->notifier, dropping->number, name);
-}
-
 static bool belongs_beside(const char *name, const char *module)
 {
 	char legacy[NAME_SIZE], needs[NAME_SIZE];
@@ -143,55 +102,45 @@ static bool belongs_beside(const char *name, const char *module)
 	return names_is_temporary(name, needs) && strcmp(needs, module) == 0;
 }
 
-/* Drops what belongs to the module from the part. */
-static void drop_from(struct dropping *dropping,
-		      bool (*belongs)(const char *name, const char *module))
-{
-	_cleanup_dir_ DIR *dir = NULL;
-	struct dirent *entry;
-	int fd = cred_reopen(dropping->part, O_RDONLY | O_DIRECTORY);
-
-	dir = fd < 0 ? NULL : fdopendir(fd);
-	if (!dir) {
-		log_error("bytecode of '%s' can't be looked for: %s",
-			  dropping->module, strerror(fd < 0 ? -fd : errno));
-		cleanup_close(&fd);
-		return;
-	}
-	while ((entry = readdir(dir)))
-		if (belongs(entry->d_name, dropping->module))
-			drop_file(dropping, entry->d_name);
-}
-
-static unsigned drop_part(struct fs *fs, struct inode *directory,
-			  enum shadow_part part, const char *module)
+/* Drops what belongs to @module from @part.  Returns how many files that were. */
+static unsigned drop_part(struct fs *fs, const struct file_id *directory,
+			  enum shadow_part part, const char *module,
+			  bool (*belongs)(const char *name, const char *module))
 {
 	_cleanup_close_ int fd = -1;
-	struct dropping dropping = { .fs = fs, .module = module };
-	struct inode *shadow;
+	_cleanup_dir_ DIR *dir = NULL;
+	struct dirent *entry;
+	unsigned dropped = 0;
+	int err = shadow_open(&fs->store, part, directory, &fd);
 
-	if (shadow_open(&fs->store, part, inode_id(directory), &fd) < 0)
-		return 0;
-	dropping.part = fd;
-	if (part == SHADOW_BESIDE) {
-		drop_from(&dropping, belongs_beside);
-		return dropping.dropped;
+	if (!err)
+		err = dir_reopen(fd, &dir);
+	if (err && err != -ENOENT)
+		log_error("bytecode of '%s' can't be looked for: %s", module,
+			  strerror(-err));
+	while (!err && (entry = readdir(dir))) {
+		int result;
+
+		if (!belongs(entry->d_name, module))
+			continue;
+		result = discard_file(fs, directory, part, fd, entry->d_name);
+		dropped += result == 0;
+		if (result && result != -ENOENT && result != -EISDIR)
+			log_error("stale bytecode '%s' can't be removed: %s",
+				  entry->d_name, strerror(-result));
 	}
-	shadow = inode_find(fs->inodes, INODE_SHADOW, inode_id(directory));
-	dropping.number = shadow ? inode_number(shadow) : 0;
-	inode_put(fs->inodes, shadow);
-	drop_from(&dropping, names_belongs);
-	return dropping.dropped;
+	return dropped;
 }
 
 /* Drops all bytecode of @module; its stamp goes last, since bytecode without one is
  * stale, and a stamp without bytecode does no harm. */
 static bool drop(struct fs *fs, struct inode *directory, const char *module)
 {
-	unsigned dropped = drop_part(fs, directory, SHADOW_CACHE, module) +
-		drop_part(fs, directory, SHADOW_BESIDE, module);
+	const struct file_id *id = inode_id(directory);
+	unsigned dropped = drop_part(fs, id, SHADOW_CACHE, module, names_belongs) +
+		drop_part(fs, id, SHADOW_BESIDE, module, belongs_beside);
 
-	shadow_unstamp(&fs->store, inode_id(directory), module);
+	shadow_unstamp(&fs->store, id, module);
 	atomic_fetch_add_explicit(&fs->figures.dropped, dropped,
 				  memory_order_relaxed);
 	return dropped > 0;

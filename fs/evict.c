@@ -35,15 +35,19 @@ size_t evict_choose(struct evict_candidate *candidates, size_t count,
 	return chosen;
 }
 
-struct evict_goal evict_goal(uint64_t size, uint64_t inodes, uint64_t wanted)
+/* What is missing until a share of @all, and what is @wanted, are free. */
+static uint64_t missing(uint64_t all, uint64_t available, uint64_t wanted)
 {
-	struct evict_goal goal = {
-		.bytes = size / SHARE, .inodes = inodes / SHARE,
-	};
+	uint64_t goal = all / SHARE > wanted ? all / SHARE : wanted;
 
-	if (goal.bytes < wanted)
-		goal.bytes = wanted;
-	if (goal.inodes < 1)
-		goal.inodes = 1;
-	return goal;
+	return goal > available ? goal - available : 0;
+}
+
+struct evict_goal evict_goal(const struct evict_room *room,
+			     const struct evict_goal *wanted)
+{
+	return (struct evict_goal){
+		.bytes = missing(room->size, room->free_bytes, wanted->bytes),
+		.inodes = missing(room->inodes, room->free_inodes, wanted->inodes),
+	};
 }

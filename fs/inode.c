@@ -479,6 +479,11 @@ bool inode_note_shown(struct inode *inode, uint32_t content, uint32_t ctime)
 	return before && before != now && before >> 32 == content;
 }
 
+bool inode_note_used(struct inode *inode, uint32_t second)
+{
+	return atomic_exchange(&inode->used_at, second) != second;
+}
+
 void inode_set_capability_removed(struct inode *inode)
 {
 	atomic_store(&inode->capability_removed, true);

@@ -9,8 +9,12 @@
 
 #include "ops.h"
 #include "reply.h"
+#include "room.h"
 #include "route.h"
 #include "util.h"
+
+/* How often a write that finds the store full makes room and goes on. */
+enum { MAX_ROUNDS = 8 };
 
 /*
  * ENOSYS means "no need to ask": the kernel then opens every file by itself, keeps
@@ -41,6 +45,7 @@ static int do_read(struct request *r, char *buffer, size_t size, off_t offset,
 
 	if (err)
 		return err;
+	room_note_use(r->inode, handle_fd(handle));
 	/* A short answer means the end of the file, so go on until it. */
 	while (done < size) {
 		ssize_t length = pread(handle_fd(handle), buffer + done,
@@ -130,21 +135,51 @@ static int write_all(int fd, const char *data, size_t size, off_t offset,
 	return 0;
 }
 
+static int write_as_changer(struct request *r, int fd, const char *data,
+			    size_t size, off_t offset, bool append,
+			    size_t *ret_size)
+{
+	int err;
+	bool became = become_changer(r, &err);
+
+	if (!err)
+		err = write_all(fd, data, size, offset, append, ret_size);
+	if (became)
+		cred_restore();
+	return err;
+}
+
+/* The same, and when the store is full, as long as room can be made in it. */
+static int write_making_room(struct request *r, int fd, const char *data,
+			     size_t size, off_t offset, bool append,
+			     size_t *ret_size)
+{
+	int err, rounds = 0;
+
+	for (;;) {
+		size_t done = 0, left = size - *ret_size;
+
+		err = write_as_changer(r, fd, data + *ret_size, left,
+				       offset + (off_t)*ret_size, append, &done);
+		*ret_size += done;
+		if (done == left || (err && err != -ENOSPC) ||
+		    inode_kind(r->inode) != INODE_STORE || ++rounds > MAX_ROUNDS ||
+		    room_make(r->fs, left - done, inode_id(r->inode)) < 0)
+			break;
+	}
+	return *ret_size ? 0 : err;
+}
+
 static int do_write(struct request *r, const char *data, size_t size,
 		    off_t offset, bool append, size_t *ret_size)
 {
 	_cleanup_handle_ struct handle *handle = NULL;
 	int err = route_open(r->fs, r->inode, HANDLE_WRITE, &handle);
-	bool became;
 
 	if (err)
 		return err;
-	became = become_changer(r, &err);
-	if (!err)
-		err = write_all(handle_fd(handle), data, size, offset, append,
+	err = write_making_room(r, handle_fd(handle), data, size, offset, append,
 				ret_size);
-	if (became)
-		cred_restore();
 	note_result(r, size, *ret_size, err);
 	reply_content_changed(r, r->inode);
 	return err;
@@ -190,16 +225,20 @@ void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync,
 static int do_fallocate(struct request *r, int mode, off_t offset, off_t length)
 {
 	_cleanup_handle_ struct handle *handle = NULL;
-	int err = route_open(r->fs, r->inode, HANDLE_WRITE, &handle);
+	int err = route_open(r->fs, r->inode, HANDLE_WRITE, &handle), rounds = 0;
 	bool became;
 
 	if (err)
 		return err;
-	became = become_changer(r, &err);
-	if (!err && fallocate(handle_fd(handle), mode, offset, length) < 0)
-		err = -errno;
-	if (became)
-		cred_restore();
+	do {
+		became = become_changer(r, &err);
+		if (!err && fallocate(handle_fd(handle), mode, offset, length) < 0)
+			err = -errno;
+		if (became)
+			cred_restore();
+	} while (err == -ENOSPC && inode_kind(r->inode) == INODE_STORE &&
+		 ++rounds <= MAX_ROUNDS &&
+		 room_make(r->fs, (uint64_t)length, inode_id(r->inode)) == 0);
 	reply_content_changed(r, r->inode);
 	return err;
 }
@@ -283,5 +322,11 @@ void op_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned command, void *arg,
 	(void)command, (void)arg, (void)fi, (void)flags;
 	(void)in, (void)in_size, (void)out_size;
 	BEGIN_REQUEST(r, req, FS_IOCTL, ino, NULL);
+	_cleanup_handle_ struct handle *handle = NULL;
+
+	/* Often the only sign that bytecode is used. */
+	if (inode_kind(r.inode) == INODE_STORE &&
+	    route_open(r.fs, r.inode, HANDLE_PATH, &handle) == 0)
+		room_note_use(r.inode, handle_fd(handle));
 	reply_error(&r, -ENOTTY);
 }

@@ -3,11 +3,11 @@
  * symlink, link.  What takes a name away is in op_remove.c.
  */
 #include <fcntl.h>
-#include <time.h>
 
 #include "entry.h"
 #include "ops.h"
 #include "reply.h"
+#include "room.h"
 #include "route.h"
 #include "util.h"
 
@@ -94,18 +94,11 @@ static void count_made(struct fs *fs, const struct place *place)
 					  memory_order_relaxed);
 }
 
-/*
- * Whether to try again after @err: a file of the store that was just unlinked gives
- * its room back when the kernel forgets it, which takes it a moment.
- */
-static bool may_find_room(const struct place *place, int err, int *tries)
+/* Whether to try again what has failed with @err at @place. */
+static bool try_again(struct request *r, const struct place *place, int err,
+		      unsigned *tries)
 {
-	const struct timespec moment = { .tv_nsec = 2000000 };
-
-	if (err != -ENOSPC || place->kind != INODE_STORE || ++*tries > 5)
-		return false;
-	nanosleep(&moment, NULL);
-	return true;
+	return place->kind == INODE_STORE && room_try_again(r->fs, err, tries);
 }
 
 /*
@@ -117,20 +110,22 @@ static int do_create(struct request *r, mode_t mode, int flags,
 		     struct fuse_entry_param *ret)
 {
 	_cleanup_place_ struct place place = { 0 };
-	int fd, tries = 0, err = route(r->fs, r->inode, r->name, ROUTE_MAKE, &place);
+	int fd, err = route(r->fs, r->inode, r->name, ROUTE_MAKE, &place);
+	unsigned tries = 0;
 
 	if (!err)
 		err = make_way(r, &place);
-	if (!err)
-		err = become_maker(r, mode);
 	if (err)
 		return err;
 	do {
+		err = become_maker(r, mode);
+		if (err)
+			return err;
 		fd = openat(place.dirfd, r->name, O_RDWR | O_CREAT | O_EXCL |
 			    O_NOFOLLOW | O_NOCTTY | O_CLOEXEC, mode);
 		err = fd < 0 ? -errno : 0;
-	} while (may_find_room(&place, err, &tries));
-	cred_restore();
+		cred_restore();
+	} while (try_again(r, &place, err, &tries));
 	/* Made behind the mount meanwhile: the kernel has not checked whether the
 	 * caller may open it.  Upon ESTALE it looks again, and does. */
 	if (err == -EEXIST && !(flags & O_EXCL))
@@ -233,18 +228,20 @@ static int do_make(struct request *r, const struct making *making,
 		   struct fuse_entry_param *ret)
 {
 	_cleanup_place_ struct place place = { 0 };
-	int tries = 0, err = route(r->fs, r->inode, r->name, ROUTE_MAKE, &place);
+	int err = route(r->fs, r->inode, r->name, ROUTE_MAKE, &place);
+	unsigned tries = 0;
 
 	if (!err)
 		err = make_way(r, &place);
-	if (!err)
-		err = become_maker(r, making->mode);
 	if (err)
 		return err;
-	do
+	do {
+		err = become_maker(r, making->mode);
+		if (err)
+			return err;
 		err = make_at(place.dirfd, r->name, making);
-	while (may_find_room(&place, err, &tries));
-	cred_restore();
+		cred_restore();
+	} while (try_again(r, &place, err, &tries));
 	if (err)
 		return err;
 	route_adopt(r->fs, r->inode, &place);

@@ -21,6 +21,7 @@
 #include "cred.h"
 #include "log.h"
 #include "names.h"
+#include "room.h"
 #include "shadow.h"
 #include "util.h"
 
@@ -289,15 +290,13 @@ static int place_in_source(struct fs *fs, struct inode *directory,
 	return -EINVAL;
 }
 
-int route(struct fs *fs, struct inode *parent, const char *name,
-	  enum route_intent intent, struct place *ret)
+static int route_once(struct fs *fs, struct inode *parent,
+		      enum route_intent intent, struct place *ret)
 {
-	struct place place = { .name = name };
+	struct place place = { .name = ret->name };
 	struct handle *dir;
 	int err;
 
-	if (strlen(name) >= NAME_SIZE)
-		return -ENAMETOOLONG;
 	if (inode_kind(parent) == INODE_SOURCE) {
 		err = place_in_source(fs, parent, intent, &place);
 	} else {
@@ -312,6 +311,22 @@ int route(struct fs *fs, struct inode *parent, const char *name,
 	}
 	err = release_on_error(&place, err);
 	*ret = place;
+	return err;
+}
+
+int route(struct fs *fs, struct inode *parent, const char *name,
+	  enum route_intent intent, struct place *ret)
+{
+	unsigned tries = 0;
+	int err;
+
+	*ret = (struct place){ .name = name };
+	if (strlen(name) >= NAME_SIZE)
+		return -ENAMETOOLONG;
+	/* What is made on the way takes room in the store. */
+	do
+		err = route_once(fs, parent, intent, ret);
+	while (room_try_again(fs, err, &tries));
 	return err;
 }
 
@@ -336,8 +351,12 @@ bool route_hides(const struct fs *fs, const struct file_id *directory, int dirfd
 static void mark(struct fs *fs, struct inode *directory, int dirfd,
 		 const char *bytecode)
 {
-	int err = shadow_mark(&fs->store, inode_id(directory), dirfd, bytecode);
+	unsigned tries = 0;
+	int err;
 
+	do
+		err = shadow_mark(&fs->store, inode_id(directory), dirfd, bytecode);
+	while (room_try_again(fs, err, &tries));
 	if (err)
 		log_warning("'%s' can't be kept hidden without its module: %s",
 			    bytecode, strerror(-err));

@@ -118,6 +118,7 @@ static int build(struct session *session, const struct opts *opts)
 	fs->opts = opts;
 	fs->timeout = opts_has_timeout(opts) ? opts->timeout : DEFAULT_TIMEOUT;
 	fs->describe = status_describe;
+	pthread_mutex_init(&fs->room_lock, NULL);
 	fs->source.fd = fs->store.root = fs->store.empty = -1;
 	err = devices_init(&fs->devices);
 	if (!err)
@@ -153,6 +154,7 @@ static void demolish(struct session *session)
 	store_destroy(&fs->store);
 	source_close(&fs->source);
 	devices_destroy(&fs->devices);
+	pthread_mutex_destroy(&fs->room_lock);
 }
 
 static void stop_watching(struct fs *fs, const char *why)

@@ -42,6 +42,18 @@ static void shadow_name(const struct file_id *id, char ret[SHADOW_NAME_SIZE])
 		 id->dev, id->ino, id->birth);
 }
 
+bool shadow_parse(const char *name, struct file_id *ret)
+{
+	struct file_id id;
+	int end = 0;
+
+	if (sscanf(name, "s-%" SCNx64 ".%" SCNx64 ".%" SCNx64 "%n", &id.dev, &id.ino,
+		   &id.birth, &end) != 3 || name[end])
+		return false;
+	*ret = id;
+	return true;
+}
+
 static void part_path(enum shadow_part part, const struct file_id *id,
 		      char ret[PART_PATH_SIZE])
 {

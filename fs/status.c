@@ -15,13 +15,14 @@ static json_t *describe_store(struct fs *fs)
 
 	if (store_usage(&fs->store, &usage) < 0)
 		return json_null();
-	return json_pack("{s:s, s:I, s:I, s:I, s:I, s:I}",
+	return json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I}",
 			 "kind", "private tmpfs",
 			 "size", (json_int_t)usage.size,
 			 "used", (json_int_t)usage.used,
 			 "inodes", (json_int_t)usage.inodes,
 			 "inodes_used", (json_int_t)usage.inodes_used,
-			 "files", (json_int_t)usage.files);
+			 "files", (json_int_t)usage.files,
+			 "evictions", (json_int_t)atomic_load(&fs->figures.evictions));
 }
 
 static json_t *describe_coherence(struct fs *fs)

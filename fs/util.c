@@ -42,6 +42,11 @@ int open_dir_at(int dirfd, const char *name, DIR **ret)
 	return 0;
 }
 
+int dir_reopen(int fd, DIR **ret)
+{
+	return open_dir_at(fd, ".", ret);
+}
+
 static int remove_level(int at, const char *name, int depth)
 {
 	_cleanup_dir_ DIR *dir = NULL;

@@ -40,11 +40,16 @@ struct evict_goal {
 size_t evict_choose(struct evict_candidate *candidates, size_t count,
 		    const struct evict_goal *goal);
 
+struct evict_room {
+	uint64_t size, inodes;		/* of the store in all */
+	uint64_t free_bytes, free_inodes;
+};
+
 /*
- * The goal for a store of @size bytes and @inodes files: a sixteenth of both, so
- * that the cost of going through the store is shared by many writes; and at least
- * @wanted bytes.
+ * The goal for a store: that a sixteenth of it be free, so that the cost of going
+ * through it is shared by many writes, and at least the room that is @wanted.
  */
-struct evict_goal evict_goal(uint64_t size, uint64_t inodes, uint64_t wanted);
+struct evict_goal evict_goal(const struct evict_room *room,
+			     const struct evict_goal *wanted);
 
 #endif

@@ -5,6 +5,7 @@
 #ifndef PYCACHEFS_FS_H
 #define PYCACHEFS_FS_H
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -41,6 +42,7 @@ struct fs_figures {
 	_Atomic uint64_t requests[FS_OPERATION_COUNT];
 	_Atomic uint64_t redirected_files;	/* made in the store */
 	_Atomic uint64_t redirected_bytes;	/* written to it */
+	_Atomic uint64_t evictions;		/* files that made room */
 	_Atomic uint64_t dropped;		/* bytecode of modules that changed */
 	_Atomic uint64_t invalidations;		/* words to the kernel */
 };
@@ -51,6 +53,7 @@ struct fs {
 	struct devices devices;
 	struct source source;
 	struct store store;
+	pthread_mutex_t room_lock;	/* one makes room at a time: see room.c */
 	struct handle *empty;		/* the store's empty directory; owned */
 	struct inode_table *inodes;	/* owned */
 	struct fs_figures figures;

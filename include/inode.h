@@ -149,6 +149,9 @@ void inode_set_tidy(struct inode *inode);
  */
 bool inode_note_shown(struct inode *inode, uint32_t content, uint32_t ctime);
 
+/* Notes that a file was used at @second.  Returns whether that is news. */
+bool inode_note_used(struct inode *inode, uint32_t second);
+
 /* Notes that the file's capabilities were just removed; taking the note ends it.
  * See op_attr.c, change_nothing(). */
 void inode_set_capability_removed(struct inode *inode);

@@ -40,6 +40,7 @@ struct inode {
 	_Atomic bool watched, tidy, capability_removed;
 	_Atomic int spoiled;	/* holds a reference while it is not 0 */
 	_Atomic uint64_t shown;	/* see inode_note_shown(); 0: not yet */
+	_Atomic uint32_t used_at;	/* see inode_note_used() */
 	bool in_keys;
 	bool out_of_memory;	/* while adding */
 

@@ -48,6 +48,9 @@ int shadow_make(struct store *store, enum shadow_part part,
  */
 int shadow_remove_cache(const struct store *store, const struct file_id *id);
 
+/* Whether @name, in the root of the store, is a shadow; then whose. */
+bool shadow_parse(const char *name, struct file_id *ret);
+
 /* Removes @id's shadow with all that it holds.  Errors are left to a warning. */
 void shadow_drop(struct store *store, const struct file_id *id);
 

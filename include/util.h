@@ -62,6 +62,9 @@ bool is_dot(const char *name);
  */
 int open_dir_at(int dirfd, const char *name, DIR **ret);
 
+/* The same for the directory that @fd is open for, which may be O_PATH. */
+int dir_reopen(int fd, DIR **ret);
+
 /*
  * Removes @name below @dirfd, whatever it is, with all below it.  Stops at the
  * first error.  Trees deeper than 1,000 levels give -ELOOP, since each level

@@ -1,6 +1,7 @@
 /*
- * The store's limits, size= and inodes=: a full store refuses with ENOSPC and
- * takes nothing else down with it.
+ * The store's limits, size= and inodes=: a store that is full of what can't be made
+ * anew refuses with ENOSPC and takes nothing else down with it.  What goes from a
+ * store that is full of bytecode is eviction.c's subject.
  */
 #include "rules_common.h"
 
@@ -83,10 +84,10 @@ static void what_a_full_store_holds_is_readable(void **state)
 	struct fixture *f = *state;
 	int error;
 
-	write_text(on(f, "b/__pycache__/n.pyc"), "kept");
+	write_text(on(f, "b/__pycache__/n.so"), "kept");
 	fill(on(f, "a/__pycache__/big"), 2 * MEBI, &error);
 	assert_int_equal(error, ENOSPC);
-	assert_holds(on(f, "b/__pycache__/n.pyc"), "kept");
+	assert_holds(on(f, "b/__pycache__/n.so"), "kept");
 	assert_lists(on(f, "a/__pycache__"), "big");
 	assert_works(mkdir(on(f, "new"), 0755));
 	assert_lists(on(f, "new/__pycache__"), "");
@@ -118,7 +119,7 @@ static int make_files(const char *given, int most, int *ret_error)
 	KEEP(dir, given);
 	*ret_error = 0;
 	for (made = 0; made < most; made++) {
-		snprintf(name, sizeof(name), "m%d.pyc", made);
+		snprintf(name, sizeof(name), "m%d.so", made);
 		*ret_error = outcome_open(open(in(dir, name),
 					       O_WRONLY | O_CREAT | O_EXCL |
 					       O_CLOEXEC, 0644));
@@ -140,9 +141,9 @@ static void no_more_inodes_than_were_given(void **state)
 	assert_fails(symlink("x", on(f, "a/__pycache__/link")), ENOSPC);
 	write_text(on(f, "a/data"), "of the source");
 	assert_holds(on(f, "a/data"), "of the source");
-	assert_works(unlink(on(f, "a/__pycache__/m0.pyc")));
-	write_text(on(f, "a/__pycache__/m0.pyc"), "room again");
-	assert_holds(on(f, "a/__pycache__/m0.pyc"), "room again");
+	assert_works(unlink(on(f, "a/__pycache__/m0.so")));
+	write_text(on(f, "a/__pycache__/m0.so"), "room again");
+	assert_holds(on(f, "a/__pycache__/m0.so"), "room again");
 }
 
 /* There is no state of the store in which the name does not work. */
@@ -165,7 +166,7 @@ static void every_directory_has_one_when_no_inode_is_left(void **state)
 	for (int i = 0; i < 5; i++) {
 		char name[40];
 
-		snprintf(name, sizeof(name), "a/__pycache__/m%d.pyc", i);
+		snprintf(name, sizeof(name), "a/__pycache__/m%d.so", i);
 		assert_works(unlink(on(f, name)));
 	}
 	write_text(on(f, "b/__pycache__/n.pyc"), "room again");

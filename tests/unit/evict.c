@@ -57,16 +57,31 @@ static void nothing_can_be_chosen_from_nothing(void **state)
 	assert_int_equal(evict_choose(NULL, 0, &(struct evict_goal){ 1, 1 }), 0);
 }
 
-static void the_goal_is_a_share_of_the_store_and_what_is_wanted(void **state)
+static void the_goal_is_what_is_missing(void **state)
 {
-	struct evict_goal goal = evict_goal(1 << 20, 320, 0);
+	static const struct {
+		struct evict_room room;
+		struct evict_goal wanted, goal;
+	} cases[] = {
+		/* A sixteenth of both is to be free. */
+		{ { 1 << 20, 320, 0, 0 }, { 0, 0 }, { 1 << 16, 20 } },
+		{ { 1 << 20, 320, 1 << 15, 5 }, { 0, 0 }, { 1 << 15, 15 } },
+		{ { 1 << 20, 320, 1 << 16, 20 }, { 0, 0 }, { 0, 0 } },
+		{ { 1 << 20, 320, 1 << 19, 300 }, { 0, 0 }, { 0, 0 } },
+		/* Or more, when more is wanted. */
+		{ { 1 << 20, 320, 0, 0 }, { 1 << 18, 40 }, { 1 << 18, 40 } },
+		{ { 1 << 20, 320, 1 << 17, 300 }, { 1 << 18, 4 }, { 1 << 17, 0 } },
+		{ { 16, 3, 0, 0 }, { 0, 4 }, { 1, 4 } },
+	};
 
 	(void)state;
-	assert_int_equal(goal.bytes, 1 << 16);
-	assert_int_equal(goal.inodes, 20);
-	goal = evict_goal(1 << 20, 3, 1 << 18);
-	assert_int_equal(goal.bytes, 1 << 18);
-	assert_int_equal(goal.inodes, 1);
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct evict_goal goal = evict_goal(&cases[i].room,
+						    &cases[i].wanted);
+
+		assert_int_equal(goal.bytes, cases[i].goal.bytes);
+		assert_int_equal(goal.inodes, cases[i].goal.inodes);
+	}
 }
 
 int main(void)
@@ -75,7 +90,7 @@ int main(void)
 		cmocka_unit_test(files_go_by_class_and_then_by_age),
 		cmocka_unit_test(no_more_go_than_are_needed),
 		cmocka_unit_test(nothing_can_be_chosen_from_nothing),
-		cmocka_unit_test(the_goal_is_a_share_of_the_store_and_what_is_wanted),
+		cmocka_unit_test(the_goal_is_what_is_missing),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

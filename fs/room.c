@@ -1,0 +1,320 @@
+/*
+ * Room in the store.  What may go first is decided in evict.c; what a file is good
+ * for, by its name, in names.c.
+ *
+ * Making room goes through the whole store, whose files are at most as many as its
+ * inodes; and it frees a sixteenth at once, so that many writes share that.  One
+ * thread does it at a time: whoever waited for it most likely finds room.
+ */
+#include "room.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/statvfs.h>
+#include <time.h>
+
+#include "cred.h"
+#include "discard.h"
+#include "evict.h"
+#include "log.h"
+#include "names.h"
+#include "shadow.h"
+#include "util.h"
+
+#include <uthash.h>
+
+enum {
+	/* No writer of bytecode pauses for so long. */
+	ABANDONED_SECONDS = 60,
+	/* What one file may need: a shadow, a part, a stamp, and itself. */
+	INODES_OF_A_FILE = 4,
+	MAX_TRIES = 6,
+	MOMENT_NANOSECONDS = 2000000,
+};
+
+/* Files of one directory that are made from one module, or seem to be. */
+struct family {
+	size_t members;
+	UT_hash_handle hh;
+	char key[];		/* the shadow's name, a slash, "X.py" */
+};
+
+struct file {
+	struct family *family;
+	struct file_id id;	/* of the source's directory */
+	enum shadow_part part;
+	char *name;		/* owned */
+};
+
+/* All that may go. */
+struct survey {
+	struct fs *fs;
+	const struct file_id *keep;
+	struct file *files;			/* owned, as all below */
+	struct evict_candidate *candidates;	/* as many */
+	size_t count, room;
+	struct family *families;
+	bool out_of_memory;
+};
+
+static uint64_t nanoseconds(const struct timespec *time)
+{
+	return (uint64_t)time->tv_sec * 1000000000 + (uint64_t)time->tv_nsec;
+}
+
+static struct family *join_family(struct survey *survey, const char *shadow,
+				  const char *name)
+{
+	char module[NAME_SIZE], key[2 * NAME_SIZE];
+	struct family *family;
+	size_t length;
+
+	if (!names_module(name, 0, module))
+		return NULL;
+	length = (size_t)snprintf(key, sizeof(key), "%s/%s", shadow, module);
+	HASH_FIND(hh, survey->families, key, length, family);
+	if (!family) {
+		family = calloc(1, sizeof(*family) + length + 1);
+		if (!family)
+			return NULL;
+		memcpy(family->key, key, length + 1);
+		HASH_ADD_KEYPTR(hh, survey->families, family->key, length, family);
+	}
+	family->members++;
+	return family;
+}
+
+static bool grow(struct survey *survey)
+{
+	size_t room = survey->room ? survey->room * 2 : 256;
+	struct evict_candidate *candidates;
+	struct file *files;
+
+	if (survey->count < survey->room)
+		return true;
+	files = realloc(survey->files, room * sizeof(*files));
+	if (!files)
+		return false;
+	survey->files = files;
+	candidates = realloc(survey->candidates, room * sizeof(*candidates));
+	if (!candidates)
+		return false;
+	survey->candidates = candidates;
+	survey->room = room;
+	return true;
+}
+
+/* Where the survey goes through: one part of one shadow. */
+struct place_surveyed {
+	const char *shadow;
+	struct file_id id;
+	enum shadow_part part;
+	int fd;
+};
+
+static bool may_go(const struct survey *survey, enum name_use use,
+		   const struct stat *st)
+{
+	struct timespec now;
+
+	if (!S_ISREG(st->st_mode) ||
+	    (survey->keep && survey->keep->ino == st->st_ino))
+		return false;
+	if (use == NAME_CACHED)
+		return true;
+	clock_gettime(CLOCK_REALTIME, &now);
+	return use == NAME_UNFINISHED &&
+		now.tv_sec - st->st_mtim.tv_sec > ABANDONED_SECONDS;
+}
+
+static void add_file(struct survey *survey, const struct place_surveyed *place,
+		     const char *name)
+{
+	enum name_use use = names_use(name);
+	struct stat st;
+	char *copy;
+
+	if (use == NAME_OTHER ||
+	    fstatat(place->fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
+	    !may_go(survey, use, &st))
+		return;
+	copy = grow(survey) ? strdup(name) : NULL;
+	if (!copy) {
+		survey->out_of_memory = true;
+		return;
+	}
+	survey->files[survey->count] = (struct file){
+		.family = join_family(survey, place->shadow, name),
+		.id = place->id, .part = place->part, .name = copy,
+	};
+	survey->candidates[survey->count] = (struct evict_candidate){
+		.class = use == NAME_CACHED ? EVICT_CACHED : EVICT_ABANDONED,
+		.used_at = nanoseconds(&st.st_atim),
+		.bytes = (uint64_t)st.st_blocks * 512,
+		.index = survey->count,
+	};
+	survey->count++;
+}
+
+static void survey_part(struct survey *survey, struct place_surveyed *place)
+{
+	_cleanup_close_ int fd = -1;
+	_cleanup_dir_ DIR *dir = NULL;
+	struct dirent *entry;
+
+	/* One that goes meanwhile makes room by itself. */
+	if (shadow_open(&survey->fs->store, place->part, &place->id, &fd) < 0 ||
+	    dir_reopen(fd, &dir) < 0)
+		return;
+	place->fd = fd;
+	while ((entry = readdir(dir)) && !survey->out_of_memory)
+		add_file(survey, place, entry->d_name);
+}
+
+static int survey_store(struct survey *survey)
+{
+	static const enum shadow_part parts[] = { SHADOW_CACHE, SHADOW_BESIDE };
+	_cleanup_dir_ DIR *dir = NULL;
+	struct dirent *entry;
+	int err = open_dir_at(survey->fs->store.root, ".", &dir);
+
+	if (err)
+		return err;
+	while ((entry = readdir(dir)) && !survey->out_of_memory) {
+		struct place_surveyed place = { .shadow = entry->d_name };
+
+		if (!shadow_parse(entry->d_name, &place.id))
+			continue;
+		for (size_t i = 0; i < ARRAY_SIZE(parts); i++) {
+			place.part = parts[i];
+			survey_part(survey, &place);
+		}
+	}
+	return survey->out_of_memory ? -ENOMEM : 0;
+}
+
+static void survey_end(struct survey *survey)
+{
+	struct family *family, *next;
+
+	HASH_ITER(hh, survey->families, family, next) {
+		HASH_DEL(survey->families, family);
+		free(family);
+	}
+	for (size_t i = 0; i < survey->count; i++)
+		free(survey->files[i].name);
+	free(survey->files);
+	free(survey->candidates);
+}
+
+/* The last of its family takes the stamps along, which are inodes too. */
+static void leave_family(struct fs *fs, const struct file *file)
+{
+	char module[NAME_SIZE];
+
+	if (!file->family || --file->family->members > 0)
+		return;
+	for (unsigned i = 0; names_module(file->name, i, module); i++)
+		shadow_unstamp(&fs->store, &file->id, module);
+}
+
+static bool evict(struct fs *fs, const struct file *file)
+{
+	_cleanup_close_ int part = -1;
+
+	if (shadow_open(&fs->store, file->part, &file->id, &part) < 0 ||
+	    discard_file(fs, &file->id, file->part, part, file->name) < 0)
+		return false;
+	leave_family(fs, file);
+	atomic_fetch_add_explicit(&fs->figures.evictions, 1, memory_order_relaxed);
+	return true;
+}
+
+static int measure(const struct store *store, struct evict_room *ret)
+{
+	struct statvfs fs;
+
+	if (fstatvfs(store->root, &fs) < 0)
+		return -errno;
+	*ret = (struct evict_room){
+		.size = store->size, .inodes = store->inodes,
+		.free_bytes = fs.f_bfree * fs.f_frsize,
+		.free_inodes = fs.f_ffree,
+	};
+	return 0;
+}
+
+static int evict_for(struct survey *survey, const struct evict_goal *goal)
+{
+	size_t chosen, evicted = 0;
+	int err = survey_store(survey);
+
+	if (err)
+		return err;
+	chosen = evict_choose(survey->candidates, survey->count, goal);
+	for (size_t i = 0; i < chosen; i++)
+		evicted += evict(survey->fs,
+				 &survey->files[survey->candidates[i].index]);
+	return evicted ? 0 : -ENOSPC;
+}
+
+static int make_room_locked(struct fs *fs, uint64_t bytes, const struct file_id *keep)
+{
+	struct survey survey = { .fs = fs, .keep = keep };
+	struct evict_goal wanted = { bytes, INODES_OF_A_FILE }, goal;
+	struct evict_room room;
+	int err = measure(&fs->store, &room);
+
+	if (err)
+		return err;
+	/* Another thread has made it, or a file went. */
+	if (room.free_bytes > bytes && room.free_inodes >= INODES_OF_A_FILE)
+		return 0;
+	goal = evict_goal(&room, &wanted);
+	err = evict_for(&survey, &goal);
+	survey_end(&survey);
+	return err;
+}
+
+int room_make(struct fs *fs, uint64_t bytes, const struct file_id *keep)
+{
+	int err;
+
+	/* What can never fit is no reason to empty the store. */
+	if (bytes > fs->store.size)
+		return -ENOSPC;
+	pthread_mutex_lock(&fs->room_lock);
+	err = make_room_locked(fs, bytes, keep);
+	pthread_mutex_unlock(&fs->room_lock);
+	if (err && err != -ENOSPC)
+		log_warning("store: can't look for room: %s", strerror(-err));
+	return err;
+}
+
+bool room_try_again(struct fs *fs, int err, unsigned *tries)
+{
+	const struct timespec moment = { .tv_nsec = MOMENT_NANOSECONDS };
+
+	if (err != -ENOSPC || ++*tries > MAX_TRIES)
+		return false;
+	if (room_make(fs, 0, NULL) < 0)
+		nanosleep(&moment, NULL);
+	return true;
+}
+
+void room_note_use(struct inode *inode, int fd)
+{
+	const struct timespec times[2] = {
+		{ .tv_nsec = UTIME_NOW }, { .tv_nsec = UTIME_OMIT },
+	};
+	char name[FD_NAME_SIZE];
+	struct timespec now;
+
+	if (inode_kind(inode) != INODE_STORE)
+		return;
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+	if (inode_note_used(inode, (uint32_t)now.tv_sec))
+		(void)utimensat(cred_proc_fd(), fd_name(fd, name), times, 0);
+}

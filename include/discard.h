@@ -1,0 +1,20 @@
+/*
+ * Discarding: files of the store that go without anybody asking for it, since they
+ * are stale or their room is needed.
+ */
+#ifndef PYCACHEFS_DISCARD_H
+#define PYCACHEFS_DISCARD_H
+
+#include "fs.h"
+#include "shadow.h"
+
+/*
+ * Removes the file @name from @part of @directory's shadow, which @fd is open for, with
+ * the descriptor that may be cached for it, so that its memory is free at once;
+ * whoever has it open finds it gone (-ESTALE).  The kernel hears of it soon.  Returns
+ * 0 or negative errno: -EISDIR for a directory.  Any thread, without locks.
+ */
+int discard_file(struct fs *fs, const struct file_id *directory,
+		 enum shadow_part part, int fd, const char *name);
+
+#endif

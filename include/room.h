@@ -1,0 +1,40 @@
+/*
+ * Room in the store: when it is full, bytecode goes that was not used for the
+ * longest time.
+ *
+ * What stands for use.  The kernel answers most of what Python does, so the daemon
+ * sees less than every use: the first read of a file's pages, and one ioctl for each
+ * time that CPython 3.8 to 3.13 opens it (isatty()).  Each sets the file's atime, to
+ * the second.  What other interpreters use again and again
+ * may look old.  That is good enough: evicting it costs compiling it once more, and
+ * never correctness.
+ *
+ * Only bytecode goes, since only bytecode is made anew by itself; other files that
+ * programs keep in `__pycache__` stay.  Unfinished files stay too, until they have
+ * not been written to for a minute: then their writer was killed.
+ */
+#ifndef PYCACHEFS_ROOM_H
+#define PYCACHEFS_ROOM_H
+
+#include "fs.h"
+
+/*
+ * Makes room for @bytes more and for a file.  @keep is written just now, so it stays;
+ * NULL: nothing.  Returns 0 when there may be room now, -ENOSPC when nothing can go,
+ * or another negative errno.  Any thread, not while acting as a caller.
+ */
+int room_make(struct fs *fs, uint64_t bytes, const struct file_id *keep);
+
+/*
+ * Whether to try again what has failed with @err in the store: after -ENOSPC, when
+ * room could be made for a file, and a few times when it could not, since a file that
+ * was just unlinked gives its room back when the kernel forgets it, which takes it a
+ * moment.  @tries counts, from 0.  Not while acting as a caller.
+ */
+bool room_try_again(struct fs *fs, int err, unsigned *tries);
+
+/* A file was used, which @fd is open for.  Other files than the store's are passed
+ * over.  Any thread. */
+void room_note_use(struct inode *inode, int fd);
+
+#endif

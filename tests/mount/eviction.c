@@ -1,0 +1,221 @@
+/*
+ * A store that is full of bytecode makes room: what was not used for the longest time
+ * goes, and nothing that could not be made anew.
+ */
+#include "rules_common.h"
+
+#include <sys/ioctl.h>
+#include <sys/statvfs.h>
+#include <termios.h>
+
+#define KIBI ((size_t)1 << 10)
+
+static int make_project(const char *source, void *data)
+{
+	(void)data;
+	write_text(in(source, "a/m.py"), "m = 1\n");
+	return 0;
+}
+
+static struct fixture_options one_mebibyte = {
+	.prepare = make_project, .options = "size=1M",
+};
+static struct fixture_options few_inodes = {
+	.prepare = make_project, .options = "inodes=40",
+};
+
+/* A file of bytecode, in the ring of in(). */
+static const char *bytecode(const struct fixture *f, int number)
+{
+	char name[64];
+
+	snprintf(name, sizeof(name), "a/__pycache__/m%d.cpython-311.pyc", number);
+	return on(f, name);
+}
+
+/* Writes all of it in one call, as Python does. */
+static void put(const char *path, size_t size)
+{
+	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0644);
+	char *content = calloc(1, size);
+
+	assert_non_null(content);
+	if (fd < 0)
+		fail_msg("creating '%s': %s", path, strerror(errno));
+	if (write(fd, content, size) != (ssize_t)size)
+		fail_msg("writing '%s': %s", path, strerror(errno));
+	close(fd);
+	free(content);
+}
+
+/* What CPython does to each file that it opens. */
+static void use(const char *path)
+{
+	int fd = open(path, O_RDONLY);
+	struct termios terminal;
+
+	assert_true(fd >= 0);
+	assert_fails(ioctl(fd, TCGETS, &terminal), ENOTTY);
+	close(fd);
+}
+
+static bool is_within(const struct fixture *f, size_t size)
+{
+	struct statvfs fs;
+
+	assert_works(statvfs(on(f, "a/__pycache__"), &fs));
+	return (fs.f_blocks - fs.f_bfree) * fs.f_frsize <= size;
+}
+
+static int count_left(const struct fixture *f, int count)
+{
+	int left = 0;
+
+	for (int i = 0; i < count; i++)
+		left += exists(bytecode(f, i));
+	return left;
+}
+
+static void there_is_always_room_for_bytecode(void **state)
+{
+	struct fixture *f = *state;
+
+	for (int i = 0; i < 300; i++) {
+		put(bytecode(f, i), 16 * KIBI);
+		assert_true(is_within(f, KIBI * KIBI));
+		assert_exists(bytecode(f, i));
+	}
+	/* Not more goes than is needed: of 64 that fit, a sixteenth at a time. */
+	assert_in_range(count_left(f, 300), 50, 64);
+}
+
+static void there_is_always_an_inode_for_bytecode(void **state)
+{
+	struct fixture *f = *state;
+
+	for (int i = 0; i < 200; i++) {
+		put(bytecode(f, i), 1);
+		assert_exists(bytecode(f, i));
+	}
+	assert_in_range(count_left(f, 200), 10, 40);
+}
+
+static void what_was_used_last_stays_longest(void **state)
+{
+	struct fixture *f = *state;
+
+	for (int i = 0; i < 60; i++)
+		put(bytecode(f, i), 16 * KIBI);
+	use(bytecode(f, 0));
+	use(bytecode(f, 7));
+	for (int i = 60; i < 100; i++)
+		put(bytecode(f, i), 16 * KIBI);
+	assert_exists(bytecode(f, 0));
+	assert_exists(bytecode(f, 7));
+	KEEP(unused, bytecode(f, 1));
+	assert_true(eventually(DEADLINE, is_missing, unused));
+}
+
+static void what_cannot_be_made_anew_stays(void **state)
+{
+	static const char *const others[] = {
+		"a/__pycache__/lib.so", "a/__pycache__/lib.c", "a/__pycache__/m",
+		"a/__pycache__/build/m.cpython-311.pyc",
+	};
+	struct fixture *f = *state;
+
+	for (size_t i = 0; i < sizeof(others) / sizeof(*others); i++)
+		write_text(on(f, others[i]), "kept");
+	for (int i = 0; i < 200; i++)
+		put(bytecode(f, i), 16 * KIBI);
+	for (size_t i = 0; i < sizeof(others) / sizeof(*others); i++)
+		assert_holds(on(f, others[i]), "kept");
+}
+
+static void a_full_store_of_other_files_refuses(void **state)
+{
+	struct fixture *f = *state;
+	int fd;
+
+	put(bytecode(f, 0), 16 * KIBI);
+	put(on(f, "a/__pycache__/lib.so"), 1000 * KIBI);
+	fd = open(bytecode(f, 1), O_WRONLY | O_CREAT, 0644);
+	assert_true(fd >= 0);
+	char *content = calloc(1, 64 * KIBI);
+	assert_true(write(fd, content, 64 * KIBI) < (ssize_t)(64 * KIBI));
+	free(content);
+	close(fd);
+	assert_int_equal(count_left(f, 1), 0);
+}
+
+static void a_file_in_the_making_stays(void **state)
+{
+	struct fixture *f = *state;
+	const char *temporary = on(f, "a/__pycache__/m.cpython-311.pyc.1234");
+	int fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL, 0644);
+
+	KEEP(path, temporary);
+	assert_true(fd >= 0);
+	for (int i = 0; i < 200; i++) {
+		if (i % 20 == 0)
+			assert_int_equal(write(fd, "part", 4), 4);
+		put(bytecode(f, i), 16 * KIBI);
+	}
+	close(fd);
+	assert_works(rename(path, on(f, "a/__pycache__/m.cpython-311.pyc")));
+	assert_holds(on(f, "a/__pycache__/m.cpython-311.pyc"),
+		     "partpartpartpartpartpartpartpartpartpart");
+}
+
+static void an_abandoned_file_goes_first(void **state)
+{
+	const struct timespec old[2] = { { .tv_nsec = UTIME_NOW }, { .tv_sec = 1 } };
+	struct fixture *f = *state;
+	const char *temporary = on(f, "a/__pycache__/m.cpython-311.pyc.1234");
+
+	KEEP(path, temporary);
+	for (int i = 0; i < 50; i++)
+		put(bytecode(f, i), 16 * KIBI);
+	put(path, 100 * KIBI);
+	assert_works(utimensat(AT_FDCWD, path, old, 0));
+	for (int i = 50; i < 60; i++)
+		put(bytecode(f, i), 16 * KIBI);
+	assert_true(eventually(DEADLINE, is_missing, path));
+	assert_int_equal(count_left(f, 60), 60);
+}
+
+/* Its reader is told, and can start over. */
+static void whoever_has_it_open_is_told(void **state)
+{
+	struct fixture *f = *state;
+	int fd;
+
+	put(bytecode(f, 0), 16 * KIBI);
+	fd = open(bytecode(f, 0), O_WRONLY);
+	assert_true(fd >= 0);
+	for (int i = 1; i < 100; i++)
+		put(bytecode(f, i), 16 * KIBI);
+	assert_fails(write(fd, "x", 1), ESTALE);
+	close(fd);
+	put(bytecode(f, 0), 16 * KIBI);
+	assert_exists(bytecode(f, 0));
+}
+
+int main(void)
+{
+	int skip = fixture_possible();
+	const struct CMUnitTest tests[] = {
+		WITH(there_is_always_room_for_bytecode, &one_mebibyte),
+		WITH(there_is_always_an_inode_for_bytecode, &few_inodes),
+		WITH(what_was_used_last_stays_longest, &one_mebibyte),
+		WITH(what_cannot_be_made_anew_stays, &one_mebibyte),
+		WITH(a_full_store_of_other_files_refuses, &one_mebibyte),
+		WITH(a_file_in_the_making_stays, &one_mebibyte),
+		WITH(an_abandoned_file_goes_first, &one_mebibyte),
+		WITH(whoever_has_it_open_is_told, &one_mebibyte),
+	};
+
+	if (skip)
+		return skip;
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
