@@ -5,13 +5,20 @@
  * (kernel/sys.c, cap_drop_fs_set()); going back to 0 brings them back.  With
  * CRED_ALLOWED the few are taken back that stand for permission checks, which
  * the kernel made already, but never CAP_FSETID: without it the source's kernel
- * strips setuid and setgid as the caller's own write would have.
+ * strips setuid and setgid as the caller's own write would have.  Nor CAP_FOWNER:
+ * what others own in a sticky directory stays.
+ *
+ * CAP_SYS_RESOURCE is none of those that setfsuid(2) knows.  It lets a writer use
+ * the blocks that ext4 reserves and go over quotas (fs/ext4/balloc.c,
+ * ext4_has_free_clusters(); fs/quota/dquot.c, ignore_hardlimit()), so it is laid
+ * down apart.
  */
 #include "cred.h"
 
 #include <fcntl.h>
 #include <grp.h>
 #include <linux/capability.h>
+#include <pthread.h>
 #include <sched.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -20,23 +27,25 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
-#include "log.h"
 #include "util.h"
 
 /* What default_permissions and mknod(2) have checked before us. */
 #define ALLOWED_CAPS (UINT64_C(1) << CAP_DAC_OVERRIDE | \
 		      UINT64_C(1) << CAP_DAC_READ_SEARCH | \
 		      UINT64_C(1) << CAP_MKNOD)
+/* Rights over room that are root's alone. */
+#define ROOM_CAPS (UINT64_C(1) << CAP_SYS_RESOURCE)
 
 /* Set before threads start, only read afterwards. */
 static int proc_fd = -1;
 static bool can_switch;
+static struct __user_cap_data_struct own_caps[2];
 static gid_t *own_groups;
 static int own_group_count;
 
 /* Of this thread. */
 static __thread bool initialized;
-static __thread bool switched, groups_switched;
+static __thread bool switched, caps_limited, groups_switched;
 
 static int read_caps(struct __user_cap_data_struct caps[2])
 {
@@ -45,16 +54,21 @@ static int read_caps(struct __user_cap_data_struct caps[2])
 	return syscall(SYS_capget, &header, caps) < 0 ? -errno : 0;
 }
 
+static int write_caps(const struct __user_cap_data_struct caps[2])
+{
+	struct __user_cap_header_struct header = { _LINUX_CAPABILITY_VERSION_3, 0 };
+
+	return syscall(SYS_capset, &header, caps) < 0 ? -errno : 0;
+}
+
 int cred_init(void)
 {
-	struct __user_cap_data_struct caps[2];
-
 	proc_fd = open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (proc_fd < 0)
 		return -errno;
-	can_switch = geteuid() == 0 && read_caps(caps) == 0 &&
-		(caps[0].effective & (1U << CAP_SETUID)) &&
-		(caps[0].effective & (1U << CAP_SETGID));
+	can_switch = geteuid() == 0 && read_caps(own_caps) == 0 &&
+		(own_caps[0].effective & (1U << CAP_SETUID)) &&
+		(own_caps[0].effective & (1U << CAP_SETGID));
 	own_group_count = getgroups(0, NULL);
 	if (own_group_count < 0)
 		return -errno;
@@ -89,27 +103,46 @@ bool cred_can_switch(void)
 	return can_switch;
 }
 
-void cred_thread_init(void)
+int cred_thread_init(void)
 {
 	if (initialized)
-		return;
+		return 0;
 	if (unshare(CLONE_FS) < 0 || fchdir(proc_fd) < 0)
-		log_error("thread: can't have a umask and a directory of its own: %s",
-			  strerror(errno));
+		return -errno;
 	umask(0);
 	initialized = true;
+	return 0;
 }
 
-/* Takes the checked capabilities back that setfsuid() has dropped. */
-static void raise_allowed(void)
+static void *try_to_serve(void *data)
 {
-	struct __user_cap_header_struct header = { _LINUX_CAPABILITY_VERSION_3, 0 };
-	struct __user_cap_data_struct caps[2];
+	*(int *)data = cred_thread_init();
+	return NULL;
+}
 
-	if (read_caps(caps) < 0)
-		return;
-	caps[0].effective |= (uint32_t)ALLOWED_CAPS & caps[0].permitted;
-	(void)syscall(SYS_capset, &header, caps);
+int cred_check_threads(void)
+{
+	pthread_t thread;
+	int result, err = thread_start(&thread, try_to_serve, &result);
+
+	if (err)
+		return err;
+	pthread_join(thread, NULL);
+	return result;
+}
+
+/* What @power leaves of the capabilities that are there after setfsuid(). */
+static int limit_caps(enum cred_power power)
+{
+	struct __user_cap_data_struct caps[2];
+	int err = read_caps(caps);
+
+	if (err)
+		return err;
+	if (power == CRED_ALLOWED)
+		caps[0].effective |= (uint32_t)ALLOWED_CAPS & caps[0].permitted;
+	caps[0].effective &= ~(uint32_t)ROOM_CAPS;
+	return write_caps(caps);
 }
 
 int cred_become(const struct caller *caller, enum cred_power power)
@@ -135,9 +168,13 @@ int cred_become(const struct caller *caller, enum cred_power power)
 		cred_restore();
 		return -EPERM;
 	}
-	if (power == CRED_ALLOWED && caller->uid != 0)
-		raise_allowed();
-	return 0;
+	if (caller->uid == 0)
+		return 0;
+	caps_limited = true;
+	int err = limit_caps(power);
+	if (err)
+		cred_restore();
+	return err;
 }
 
 void cred_restore(void)
@@ -149,6 +186,11 @@ void cred_restore(void)
 		setfsuid(0);
 		setfsgid(getegid());
 		switched = false;
+	}
+	/* After setfsuid(), which brings back those alone that it took. */
+	if (caps_limited) {
+		(void)write_caps(own_caps);
+		caps_limited = false;
 	}
 	if (groups_switched) {
 		(void)syscall(SYS_setgroups, own_group_count, own_groups);

@@ -20,18 +20,24 @@ struct request request_begin(fuse_req_t req, enum fs_operation operation,
 			     uint64_t number, const char *name)
 {
 	struct fs *fs = fuse_req_userdata(req);
-
-	cred_thread_init();
-	atomic_fetch_add_explicit(&fs->figures.requests[operation], 1,
-				  memory_order_relaxed);
-	return (struct request){
+	struct request request = {
 		.req = req,
 		.fs = fs,
 		.operation = operation,
 		.number = number,
 		.name = name,
 		.inode = inode_get(fs->inodes, number),
+		.err = cred_thread_init(),
 	};
+
+	atomic_fetch_add_explicit(&fs->figures.requests[operation], 1,
+				  memory_order_relaxed);
+	if (request.err)
+		log_error("a thread can't have a umask and a directory of its own: %s",
+			  strerror(-request.err));
+	else if (!request.inode)
+		request.err = -ESTALE;
+	return request;
 }
 
 void request_end(struct request *request)

@@ -125,6 +125,10 @@ static int build(struct session *session, const struct opts *opts)
 		err = cred_init();
 	if (err)
 		return fail("can't open /proc/self/fd, is /proc mounted", err);
+	err = cred_check_threads();
+	if (err)
+		return fail("a thread can't have a umask and a directory of its own "
+			    "(unshare), is that forbidden here", err);
 	err = source_open(&fs->source, opts->source);
 	if (err)
 		return fail(opts->source, err);
@@ -310,7 +314,6 @@ static void *settle(void *data)
 	struct session *session = data;
 	struct handles *handles = inode_handles(session->fs.inodes);
 
-	cred_thread_init();
 	while (handles_settle_wait(handles, SETTLE_SECONDS))
 		handles_settle(handles);
 	return NULL;

@@ -374,7 +374,6 @@ static void *hear(void *data)
 		{ .fd = watcher->stop, .events = POLLIN },
 	};
 
-	cred_thread_init();
 	for (;;) {
 		if (poll(polls, ARRAY_SIZE(polls), -1) < 0 && errno != EINTR)
 			break;

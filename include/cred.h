@@ -23,8 +23,8 @@ struct caller {
 };
 
 enum cred_power {
-	/* Whatever the kernel let the caller do: only ownership and the stripping
-	 * of privileges are theirs. */
+	/* Whatever the kernel let the caller do: ownership, the stripping of
+	 * privileges, sticky directories, reserved room and quotas are theirs. */
 	CRED_ALLOWED,
 	/* Nothing that the caller could not do natively. */
 	CRED_STRICT,
@@ -52,8 +52,19 @@ int cred_reopen(int fd, int flags);
 /* Whether the daemon can act as other users (else every caller is its own). */
 bool cred_can_switch(void);
 
-/* Makes the calling thread fit to serve; cheap when it is already. */
-void cred_thread_init(void);
+/*
+ * Makes the calling thread fit to serve; cheap when it is already.  Returns 0, or
+ * negative errno: then umask and working directory are shared with other threads,
+ * and the thread must make nothing.  It may be tried again.
+ */
+int cred_thread_init(void);
+
+/*
+ * Whether threads can be made fit to serve, found out by one that ends at once: a
+ * sandbox may forbid it.  Call after cred_init(), before there is anything to
+ * undo.  Returns 0 or negative errno.
+ */
+int cred_check_threads(void);
 
 /*
  * Acts as @caller until cred_restore().  Not nested.  Returns 0 or negative errno,

@@ -21,21 +21,23 @@ struct request {
 	uint64_t number;	/* of the inode that it is about */
 	const char *name;	/* in that inode, or NULL; borrowed */
 	struct inode *inode;	/* a reference; NULL when the number is not known */
+	int err;		/* negative errno when it can't be served, else 0 */
 	gid_t *groups;		/* owned; see request_caller() */
 };
 
-/* Counts the request and makes the thread fit to serve it. */
+/* Counts the request and makes the thread fit to serve it; see its err. */
 struct request request_begin(fuse_req_t req, enum fs_operation operation,
 			     uint64_t number, const char *name);
 void request_end(struct request *request);
 #define _cleanup_request_ __attribute__((cleanup(request_end)))
 
-/* Begins a request as @r, or answers ESTALE and leaves the function. */
+/* Begins a request as @r, or answers that it can't be served and leaves the
+ * function. */
 #define BEGIN_REQUEST(r, req, operation, number, name) \
 	_cleanup_request_ struct request r = \
 		request_begin(req, operation, number, name); \
-	if (!r.inode) { \
-		reply_error(&r, -ESTALE); \
+	if (r.err) { \
+		reply_error(&r, r.err); \
 		return; \
 	}
 

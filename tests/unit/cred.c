@@ -8,11 +8,13 @@
 #include <grp.h>
 #include <linux/capability.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/fsuid.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "cred.h"
@@ -244,6 +246,80 @@ static void capabilities_go_as_far_as_the_power(void **state)
 		for (size_t j = 0; j < ARRAY_SIZE(never); j++)
 			assert_int_equal(has(&during[i], never[j]), is_root);
 	}
+	assert_restored();
+}
+
+/* Writes the maps of the process that has unshared its user namespace: there all
+ * ids are what they are here. */
+static int map_ids(pid_t of)
+{
+	static const char *const files[] = { "uid_map", "gid_map" };
+	static const char map[] = "0 0 65536\n";
+	char path[64];
+
+	for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
+		snprintf(path, sizeof(path), "/proc/%d/%s", of, files[i]);
+		int fd = open(path, O_WRONLY | O_CLOEXEC);
+
+		if (fd < 0 || write(fd, map, strlen(map)) < 0)
+			return 1;
+		close(fd);
+	}
+	return 0;
+}
+
+/* Has all capabilities from here on, in a user namespace of its own; what runs the
+ * tests may lack some. */
+static bool have_all_capabilities(void)
+{
+	int ends[2], status;
+	pid_t self_pid = getpid(), helper;
+	char go = 1;
+
+	if (pipe2(ends, O_CLOEXEC) < 0)
+		return false;
+	helper = fork();
+	if (helper == 0)
+		_exit(read(ends[0], &go, 1) == 1 ? map_ids(self_pid) : 1);
+	if (helper < 0 || unshare(CLONE_NEWUSER) < 0 || write(ends[1], &go, 1) != 1 ||
+	    waitpid(helper, &status, 0) < 0)
+		return false;
+	return status == 0;
+}
+
+/* The number of the step that failed. */
+static int use_room(void *data)
+{
+	static const enum cred_power powers[] = { CRED_ALLOWED, CRED_STRICT };
+
+	(void)data;
+	if (!have_all_capabilities() || cred_init() || !cred_can_switch() ||
+	    cred_thread_init())
+		return 1;
+	before = self();
+	if (!has(&before, CAP_SYS_RESOURCE))
+		return 2;
+	for (int i = 0; i < 2 * CALLERS; i++) {
+		const struct caller *caller = &callers[i / 2];
+
+		if (cred_become(caller, powers[i % 2]))
+			return 3;
+		during[0] = self();
+		cred_restore();
+		after[0] = self();
+		if (has(&during[0], CAP_SYS_RESOURCE) != (caller->uid == 0))
+			return 4;
+		if (memcmp(&after[0], &before, sizeof(before)) != 0)
+			return 5;
+	}
+	return 0;
+}
+
+/* Blocks that are reserved for root, and room beyond quotas. */
+static void room_that_is_roots_stays_roots(void **state)
+{
+	(void)state;
+	assert_int_equal(as_user(0, 0, NULL, 0, use_room, NULL), 0);
 }
 
 static int group_results[4];
@@ -288,6 +364,37 @@ static void supplementary_groups_count_when_given(void **state)
 	/* Raw calls: other threads keep theirs. */
 	struct self main_thread = self();
 	assert_int_equal(main_thread.group_count, before.group_count);
+}
+
+static int removals[2][2];
+
+static void remove_others_files(struct scene *scene)
+{
+	static const struct caller caller = { .uid = SOMEBODY, .gid = SOMEBODY };
+
+	for (int i = 0; i < 2; i++) {
+		removals[i][0] = cred_become(&caller, i ? CRED_STRICT
+							: CRED_ALLOWED);
+		removals[i][1] = unlinkat(scene->fd, "another's", 0) ? -errno : 0;
+		cred_restore();
+	}
+}
+
+static void what_others_own_in_a_sticky_directory_stays(void **state)
+{
+	struct scene *scene = *state;
+
+	assert_int_equal(make(scene->fd, "another's", 0666), 0);
+	assert_int_equal(fchmod(scene->fd, 01777), 0);
+	in_thread(scene, remove_others_files);
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(removals[i][0], 0);
+		assert_int_equal(removals[i][1], -EPERM);
+	}
+	assert_int_equal(fchmod(scene->fd, 0755), 0);
+	in_thread(scene, remove_others_files);
+	/* The kernel has let them: no check but that one is theirs. */
+	assert_int_equal(removals[0][1], 0);
 }
 
 static int refusals[3];
@@ -349,7 +456,9 @@ int main(void)
 		T(a_file_belongs_to_its_maker),
 		T(strict_is_what_the_caller_may_do),
 		T(capabilities_go_as_far_as_the_power),
+		cmocka_unit_test(room_that_is_roots_stays_roots),
 		T(supplementary_groups_count_when_given),
+		T(what_others_own_in_a_sticky_directory_stays),
 		T(who_is_not_known_is_refused_and_nothing_changes),
 		T(a_write_strips_setuid_as_the_callers_own_would),
 	};

@@ -5,9 +5,13 @@
 
 #include <fcntl.h>
 #include <grp.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/fsuid.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
@@ -32,7 +36,7 @@ static void make_as_user(void *data, int index)
 	char name[32];
 	struct stat st;
 
-	cred_thread_init();
+	shared->errors += cred_thread_init() != 0;
 	for (int i = 0; i < ROUNDS; i++) {
 		snprintf(name, sizeof(name), "%d.%d", index, i);
 		if (cred_become(&caller, CRED_ALLOWED)) {
@@ -87,10 +91,13 @@ static void use_names(void *data, int index)
 	char name[FD_NAME_SIZE];
 
 	(void)index;
-	cred_thread_init();
+	place->err = cred_thread_init();
 	umask(0);
-	cred_thread_init();
+	if (!place->err)
+		place->err = cred_thread_init();
 	note_place(place);
+	if (place->err)
+		return;
 	/* An O_PATH descriptor, for a call that takes none such. */
 	place->err = setxattr(fd_name(place->file, name), "user.x", "value", 5,
 				 0) ? -errno : 0;
@@ -151,9 +158,10 @@ static int serve_as_user(void *data)
 	struct caller other = { .uid = SOMEBODY, .gid = SOMEBODY, .umask = 077 };
 	struct stat st;
 
-	if (cred_init() || cred_can_switch())
+	if (cred_init() || cred_can_switch() || cred_check_threads())
 		return 1;
-	cred_thread_init();
+	if (cred_thread_init())
+		return 7;
 	if (cred_become(&other, CRED_ALLOWED))
 		return 2;
 	/* Everyone is the daemon, but each has a umask. */
@@ -187,6 +195,60 @@ static void a_plain_users_daemon_is_one_user(void **state)
 	assert_int_equal(status, 0);
 }
 
+/* Forbids unshare(2), as a sandbox may. */
+static int forbid_unshare(void)
+{
+	struct sock_filter filter[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
+			 offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_unshare, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog program = { ARRAY_SIZE(filter), filter };
+
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+		return -errno;
+	return prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) ? -errno : 0;
+}
+
+static int init_results[2];
+
+static void init_twice(void *data, int index)
+{
+	(void)data, (void)index;
+	for (int i = 0; i < 2; i++)
+		init_results[i] = cred_thread_init();
+}
+
+/* The number of the step that failed. */
+static int serve_without_unshare(void *data)
+{
+	struct standing here, after;
+
+	(void)data;
+	umask(022);
+	note_place(&here);
+	if (cred_check_threads())
+		return 1;
+	if (forbid_unshare())
+		return 2;
+	if (cred_check_threads() != -EPERM)
+		return 3;
+	unit_threads(1, init_twice, NULL);
+	if (init_results[0] != -EPERM || init_results[1] != -EPERM)
+		return 4;
+	/* What is shared with the other threads was let alone. */
+	note_place(&after);
+	return after.umask != 022 || strcmp(after.cwd, here.cwd) != 0 ? 5 : 0;
+}
+
+static void a_thread_that_shares_its_place_does_not_serve(void **state)
+{
+	(void)state;
+	assert_int_equal(as_user(0, 0, NULL, 0, serve_without_unshare, NULL), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -194,6 +256,7 @@ int main(void)
 		cmocka_unit_test(a_thread_that_serves_has_its_own_place),
 		cmocka_unit_test(a_descriptor_is_opened_anew_for_another_use),
 		cmocka_unit_test(a_plain_users_daemon_is_one_user),
+		cmocka_unit_test(a_thread_that_shares_its_place_does_not_serve),
 	};
 	int status = unit_needs_root();
 
