@@ -1,6 +1,10 @@
 /*
  * Operations that take a name away: unlink, rmdir, rename.
  *
+ * They act as their caller.  Whether a sticky directory lets them is for the kernel
+ * of the tree itself to say: ours checked attributes that may be as old as the time
+ * limit (fs/fuse/dir.c, fuse_permission(); fs/namei.c, may_delete()).
+ *
  * A file that loses its name may still be open, and no message told us so.  Its
  * descriptor is pinned before the name goes, and kept until the kernel forgets it.
  */
@@ -63,6 +67,19 @@ static void drop_shadow_of(struct fs *fs, const struct place *place,
 		shadow_drop(&fs->store, &victim->id);
 }
 
+/* unlinkat(2) as the caller. */
+static int remove_name(struct request *r, const struct place *place, int flags)
+{
+	struct caller caller = request_caller(r, false);
+	int err = cred_become(&caller, CRED_ALLOWED);
+
+	if (err)
+		return err;
+	err = unlinkat(place->dirfd, place->name, flags) < 0 ? -errno : 0;
+	cred_restore();
+	return err;
+}
+
 static int do_unlink(struct request *r)
 {
 	_cleanup_place_ struct place place = { 0 };
@@ -77,7 +94,7 @@ static int do_unlink(struct request *r)
 	if (!err) {
 		if (place.kind == INODE_SOURCE)
 			route_before_removal(r->fs, r->inode, place.dirfd, r->name);
-		err = unlinkat(place.dirfd, r->name, 0) < 0 ? -errno : 0;
+		err = remove_name(r, &place, 0);
 	}
 	if (!err && victim.inode)
 		inode_unspoil(r->fs->inodes, victim.inode);
@@ -113,18 +130,13 @@ static int remove_directory(struct request *r, const struct place *place,
 			    const struct victim *victim)
 {
 	struct caller caller;
-	int err;
+	int err = remove_name(r, place, AT_REMOVEDIR);
 
-	if (unlinkat(place->dirfd, r->name, AT_REMOVEDIR) == 0)
-		return 0;
-	err = -errno;
 	if ((err != -ENOTEMPTY && err != -EEXIST) || place->kind != INODE_SOURCE)
 		return err;
 	caller = request_caller(r, true);
 	err = leftover_clear(r->fs, place->dirfd, r->name, &victim->id, &caller);
-	if (!err && unlinkat(place->dirfd, r->name, AT_REMOVEDIR) < 0)
-		err = -errno;
-	return err;
+	return err ? err : remove_name(r, place, AT_REMOVEDIR);
 }
 
 static int do_rmdir(struct request *r)
@@ -160,13 +172,25 @@ struct renaming {
 	unsigned flags;
 };
 
-static int call_rename(const struct renaming *renaming)
+/*
+ * renameat2(2) as the caller.  Where an orphan is replaced, the kernel saw no file,
+ * so it has checked nothing: then all that the caller could not do natively is
+ * refused.
+ */
+static int call_rename(struct request *r, const struct renaming *renaming)
 {
-	int result = renameat2(renaming->old.dirfd, renaming->old.name,
-			       renaming->new.dirfd, renaming->new.name,
-			       renaming->flags);
+	enum cred_power power = renaming->new.orphan ? CRED_STRICT : CRED_ALLOWED;
+	struct caller caller = request_caller(r, power == CRED_STRICT);
+	int result, err = cred_become(&caller, power);
 
-	return result < 0 ? -errno : 0;
+	if (err)
+		return err;
+	result = renameat2(renaming->old.dirfd, renaming->old.name,
+			   renaming->new.dirfd, renaming->new.name,
+			   renaming->flags);
+	err = result < 0 ? -errno : 0;
+	cred_restore();
+	return err;
 }
 
 /* A directory that is not empty may be replaced when nothing is left in it but
@@ -175,7 +199,7 @@ static int rename_places(struct request *r, const struct renaming *renaming)
 {
 	const unsigned keeps = RENAME_NOREPLACE | RENAME_EXCHANGE;
 	struct caller caller;
-	int err = call_rename(renaming);
+	int err = call_rename(r, renaming);
 
 	if ((err != -ENOTEMPTY && err != -EEXIST) || renaming->flags & keeps ||
 	    !renaming->replaced.is_dir || renaming->new.kind != INODE_SOURCE)
@@ -183,21 +207,7 @@ static int rename_places(struct request *r, const struct renaming *renaming)
 	caller = request_caller(r, true);
 	err = leftover_clear(r->fs, renaming->new.dirfd, renaming->new.name,
 			     &renaming->replaced.id, &caller);
-	return err ? err : call_rename(renaming);
-}
-
-/* The kernel saw no file there, so it has not checked whether the caller may
- * replace it (a sticky directory): the source's kernel does. */
-static int rename_over_orphan(struct request *r, const struct renaming *renaming)
-{
-	struct caller caller = request_caller(r, true);
-	int err = cred_become(&caller, CRED_STRICT);
-
-	if (err)
-		return err;
-	err = call_rename(renaming);
-	cred_restore();
-	return err;
+	return err ? err : call_rename(r, renaming);
 }
 
 /* What the table knows of both files after the rename has happened. */
@@ -254,8 +264,7 @@ static int do_rename(struct request *r, struct inode *new_parent,
 	if (!err)
 		err = prepare_rename(r->fs, &renaming);
 	if (!err)
-		err = renaming.new.orphan ? rename_over_orphan(r, &renaming)
-					  : rename_places(r, &renaming);
+		err = rename_places(r, &renaming);
 	if (!err) {
 		note_rename(r->fs, &renaming);
 		route_adopt(r->fs, new_parent, &renaming.new);

@@ -24,6 +24,14 @@ static struct fixture_options project_in_place = {
 	.prepare = make_project, .in_place = true,
 };
 
+/* What is cached is believed for longer than any test takes. */
+static struct fixture_options cached = {
+	.prepare = make_project, .options = "timeout=600",
+};
+static struct fixture_options cached_in_place = {
+	.prepare = make_project, .options = "timeout=600", .in_place = true,
+};
+
 /* The scratch directory is its owner's alone until others are let in. */
 static int users_begin(void **state)
 {
@@ -232,6 +240,76 @@ static void a_sticky_directory_protects_what_others_made(void **state)
 	assert_int_equal(does(f, ALICE, remove_file, "m.pyc"), 0);
 }
 
+static int remove_directory(void *path)
+{
+	return outcome(rmdir(path));
+}
+
+static int rename_away(void *path)
+{
+	return outcome(rename(path, "away"));
+}
+
+static int rename_over(void *path)
+{
+	return outcome(rename("bobs", path));
+}
+
+/* The kernel lets them by what it knows, which is out of date. */
+static void a_directory_that_became_sticky_behind_the_mount_protects_at_once(
+	void **state)
+{
+	static const struct {
+		const char *name;
+		int (*call)(void *path);
+	} calls[] = {
+		{ "file", remove_file }, { "dir", remove_directory },
+		{ "full", remove_directory }, { "file", rename_away },
+		{ "file", rename_over },
+	};
+	struct fixture *f = *state;
+	struct stat st;
+
+	assert_works(chmod(behind(f, "d"), 0777));
+	write_text(behind(f, "d/file"), "of alice");
+	write_text(behind(f, "d/full/__pycache__/old.pyc"), "hidden");
+	write_text(behind(f, "d/bobs"), "of bob");
+	assert_works(mkdir(behind(f, "d/dir"), 0755));
+	assert_works(chown(behind(f, "d/file"), ALICE, ALICE));
+	assert_works(chown(behind(f, "d/dir"), ALICE, ALICE));
+	assert_works(chown(behind(f, "d/bobs"), BOB, BOB));
+	KEEP(d, on(f, "d"));
+	assert_works(stat(d, &st));
+	assert_int_equal(st.st_mode & 07777, 0777);
+	char *before = tree_list(behind(f, "d"));
+
+	assert_works(chmod(behind(f, "d"), 01777));
+	int here = open(".", O_PATH | O_CLOEXEC);
+	int there = open(d, O_PATH | O_CLOEXEC);
+	for (size_t i = 0; i < sizeof(calls) / sizeof(*calls); i++) {
+		KEEP(path, calls[i].name);
+		assert_works(fchdir(there));
+		int error = as_user(BOB, BOB, NULL, 0, calls[i].call, path);
+		assert_works(fchdir(here));
+		assert_int_equal(error, EPERM);
+	}
+	close(here);
+	close(there);
+	assert_lists(behind(f, "d"), before);
+	assert_holds(behind(f, "d/file"), "of alice");
+	assert_exists(behind(f, "d/full/__pycache__/old.pyc"));
+	free(before);
+	/* The kernel still believes that they may, or this proves nothing. */
+	assert_works(stat(d, &st));
+	assert_int_equal(st.st_mode & 07777, 0777);
+
+	KEEP(file, in(d, "file"));
+	KEEP(dir, in(d, "dir"));
+	assert_int_equal(as_user(ALICE, ALICE, NULL, 0, remove_file, file), 0);
+	assert_int_equal(as_user(ALICE, ALICE, NULL, 0, remove_directory, dir), 0);
+	assert_works(unlink(in(d, "bobs")));
+}
+
 static void a_setgid_directory_hands_its_group_on(void **state)
 {
 	struct fixture *f = *state;
@@ -373,6 +451,9 @@ static void the_default_acl_of_the_directory_is_inherited(void **state)
 	assert_same_below(cache, plain);
 }
 
+#define CACHED(test) \
+	{ #test, test, users_begin, fixture_end, &cached }, \
+	{ #test " (in place)", test, users_begin, fixture_end, &cached_in_place }
 #define USERS(test) \
 	{ #test, test, users_begin, fixture_end, &project }, \
 	{ #test " (in place)", test, users_begin, fixture_end, \
@@ -388,6 +469,7 @@ int main(void)
 		USERS(who_may_not_write_the_directory_gets_eacces),
 		USERS(who_may_not_look_into_the_directory_sees_nothing),
 		USERS(a_sticky_directory_protects_what_others_made),
+		CACHED(a_directory_that_became_sticky_behind_the_mount_protects_at_once),
 		USERS(a_setgid_directory_hands_its_group_on),
 		USERS(supplementary_groups_count),
 		USERS(the_umask_of_the_caller_counts),
