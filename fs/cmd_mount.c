@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 
 #include "cmd.h"
 #include "config.h"
@@ -67,18 +68,20 @@ static int check_directory(const char *path)
 	return 0;
 }
 
-/* A mount of ours whose daemon is gone stands in the way: take it away. */
+/* Mounts of ours whose daemons are gone stand in the way: take them away. */
 static int clear_dead(const char *path)
 {
-	struct stat st;
+	struct statfs fs;
 	uint64_t dev;
 	bool ours = false;
+	int err = 0;
 
-	if (stat(path, &st) == 0 || (errno != ENOTCONN && errno != ECONNABORTED))
-		return 0;
-	if (mounts_find(path, &dev, &ours) != 1 || !ours)
-		return 0;
-	return path_unmount(path, true);
+	/* Not stat(), which the kernel may answer from its cache. */
+	while (!err && statfs(path, &fs) < 0 &&
+	       (errno == ENOTCONN || errno == ECONNABORTED) &&
+	       mounts_find(path, &dev, &ours) == 1 && ours)
+		err = path_unmount(path, true);
+	return err;
 }
 
 /* Puts the absolute path in the place of the one given. */
@@ -156,9 +159,9 @@ static int check_paths(const struct opts *opts)
 	return 0;
 }
 
-static void on_ready(void *data)
+static int on_ready(void *data)
 {
-	detach_ready(data);
+	return detach_ready(data);
 }
 
 static int mount_and_serve(struct opts *opts)

@@ -11,6 +11,18 @@
 #include "paths.h"
 #include "util.h"
 
+static int match(const struct mount_entry *entry, void *path)
+{
+	return strcmp(entry->point, path) == 0 &&
+		strcmp(entry->type, MOUNTS_TYPE) == 0;
+}
+
+/* Whether a mount of ours lies at @path, where another is the topmost. */
+static bool lies_beneath(char *path)
+{
+	return mounts_each(match, path) == 1;
+}
+
 static int unmount(const char *given, bool lazy)
 {
 	_cleanup_free_ char *path = path_resolve(given);
@@ -22,7 +34,9 @@ static int unmount(const char *given, bool lazy)
 		return EXIT_NOT_DONE;
 	}
 	if (mounts_find(path, &dev, &ours) != 1 || !ours) {
-		complain("'%s': not a pycachefs mount", given);
+		complain("'%s': %s", given, lies_beneath(path) ?
+			 "something else is mounted on top of it; unmount that first" :
+			 "not a pycachefs mount");
 		return EXIT_NOT_DONE;
 	}
 	return path_unmount(path, lazy) ? EXIT_NOT_DONE : EXIT_DONE;

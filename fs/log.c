@@ -5,6 +5,7 @@
 #include "log.h"
 
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <syslog.h>
@@ -12,7 +13,8 @@
 
 /* Set at start, before threads; only read afterwards. */
 static enum log_level most = LOG_LEVEL_INFO;
-static bool to_syslog;
+/* Set when the mount is usable, with threads running. */
+static _Atomic bool to_syslog;
 
 static const struct {
 	const char *word;
@@ -34,10 +36,14 @@ bool log_wants(enum log_level level)
 	return level <= most;
 }
 
+void log_open_syslog(void)
+{
+	openlog("pycachefs", LOG_PID | LOG_NDELAY, LOG_DAEMON);
+}
+
 void log_use_syslog(void)
 {
-	openlog("pycachefs", LOG_PID, LOG_DAEMON);
-	to_syslog = true;
+	atomic_store(&to_syslog, true);
 }
 
 /* Writes "pycachefs: PREFIX TEXT" as one line. */
@@ -67,7 +73,7 @@ void log_at(enum log_level level, const char *format, ...)
 	if (!log_wants(level))
 		return;
 	va_start(args, format);
-	if (to_syslog) {
+	if (atomic_load(&to_syslog)) {
 		vsyslog(levels[level].priority, format, args);
 	} else {
 		snprintf(prefix, sizeof(prefix), "%s: ", levels[level].word);
@@ -81,6 +87,9 @@ void complain(const char *format, ...)
 	va_list args;
 
 	va_start(args, format);
-	write_line("", format, args);
+	if (atomic_load(&to_syslog))
+		vsyslog(LOG_ERR, format, args);
+	else
+		write_line("", format, args);
 	va_end(args);
 }

@@ -5,8 +5,10 @@
  */
 #include "mounts.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/sysmacros.h>
 
 #include "util.h"
@@ -34,12 +36,14 @@ static void unescape(char *text)
 static bool parse_line(char *line, struct mount_entry *ret)
 {
 	unsigned major, minor;
-	char *rest = line, *field = NULL, *dev = NULL, *point = NULL;
+	char *rest = line, *field = NULL, *id = NULL, *dev = NULL, *point = NULL;
 
 	for (int i = 0; i < 5; i++) {
 		field = strsep(&rest, " ");
 		if (!field)
 			return false;
+		if (i == 0)
+			id = field;
 		if (i == 2)
 			dev = field;
 		if (i == 4)
@@ -55,7 +59,10 @@ static bool parse_line(char *line, struct mount_entry *ret)
 		return false;
 	unescape(point);
 	unescape(origin);
-	*ret = (struct mount_entry){ makedev(major, minor), point, type, origin };
+	*ret = (struct mount_entry){
+		.id = atoi(id), .dev = makedev(major, minor),
+		.point = point, .type = type, .origin = origin,
+	};
 	return true;
 }
 
@@ -85,7 +92,7 @@ int mounts_each(int (*each)(const struct mount_entry *entry, void *data),
 
 struct search {
 	const char *point;
-	uint64_t dev;
+	struct mount_id mount;
 	bool found, ours;
 };
 
@@ -95,7 +102,7 @@ static int match(const struct mount_entry *entry, void *data)
 
 	if (strcmp(entry->point, search->point) == 0) {
 		search->found = true;
-		search->dev = entry->dev;
+		search->mount = (struct mount_id){ entry->dev, entry->id };
 		search->ours = strcmp(entry->type, MOUNTS_TYPE) == 0;
 	}
 	return 0;
@@ -110,7 +117,65 @@ int mounts_find(const char *point, uint64_t *ret_dev, bool *ret_ours)
 		return err;
 	if (!search.found)
 		return 0;
-	*ret_dev = search.dev;
+	*ret_dev = search.mount.dev;
 	*ret_ours = search.ours;
 	return 1;
+}
+
+int mounts_identify(const char *point, struct mount_id *ret)
+{
+	struct search search = { .point = point };
+	int err = mounts_each(match, &search);
+
+	if (err)
+		return err;
+	if (!search.found || !search.ours)
+		return -ENOENT;
+	*ret = search.mount;
+	return 0;
+}
+
+struct locating {
+	struct mount_id mount;
+	char *point;	/* owned */
+};
+
+static int match_id(const struct mount_entry *entry, void *data)
+{
+	struct locating *locating = data;
+
+	if (entry->dev != locating->mount.dev || entry->id != locating->mount.id)
+		return 0;
+	locating->point = strdup(entry->point);
+	return locating->point ? 1 : -ENOMEM;
+}
+
+/*
+ * Whether the path leads to the mount.  Without a mask and a sync this is answered
+ * from what the kernel holds (fs/fuse/dir.c, fuse_update_get_attr()).
+ */
+static bool leads_to(const char *point, const struct mount_id *mount)
+{
+	struct statx stx;
+
+	if (statx(AT_FDCWD, point, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT |
+		  AT_STATX_DONT_SYNC, STATX_MNT_ID, &stx) < 0)
+		return false;
+	/* Before Linux 5.8 there is no number to be had. */
+	return makedev(stx.stx_dev_major, stx.stx_dev_minor) == mount->dev &&
+		(!(stx.stx_mask & STATX_MNT_ID) ||
+		 stx.stx_mnt_id == (uint64_t)mount->id);
+}
+
+int mounts_locate(const struct mount_id *mount, char **ret_point)
+{
+	struct locating locating = { .mount = *mount };
+	int found = mounts_each(match_id, &locating);
+
+	if (found < 0)
+		return found;
+	if (!found)
+		return -ENOENT;
+	*ret_point = locating.point;
+	return leads_to(locating.point, mount) ? 0 : -EBUSY;
 }

@@ -14,6 +14,8 @@ enum value {
 	FLAG,		/* a bool, set */
 	SIZE,		/* uint64_t, bytes with K, M, G or T */
 	COUNT,		/* uint64_t, at least 1 */
+	COUNT32,	/* uint32_t, at least 1 */
+	READ_SIZE,	/* the same, and passed on: libfuse wants it twice */
 	SECONDS,	/* double, 0 or more */
 	GLOB,		/* added to the names */
 	LIBFUSE,	/* libfuse's: passed on */
@@ -43,15 +45,16 @@ static const struct option {
 	{ "timeout=", SECONDS, FIELD(timeout), "SECONDS",
 	  "let the kernel cache names and attributes for this long, rather than "
 	  "until a change is heard of" },
-	{ "max_threads=", COUNT, FIELD(max_threads), "N",
+	{ "max_threads=", COUNT32, FIELD(max_threads), "N",
 	  "threads that serve requests (default: one per CPU, at least 2)" },
 	{ "allow_other", FLAG, FIELD(allow_other), NULL,
 	  "let other users in (always on when run by root)" },
 	{ "fsname=", LIBFUSE, 0, "NAME",
 	  "what mount(8) shows as the source (default: its path)" },
-	{ "auto_unmount", LIBFUSE, 0, NULL,
+	{ "auto_unmount", FLAG, FIELD(auto_unmount), NULL,
 	  "unmount when the daemon ends in whatever way" },
-	{ "max_read=", LIBFUSE, 0, "BYTES", "largest size of a read request" },
+	{ "max_read=", READ_SIZE, FIELD(max_read), "BYTES",
+	  "largest size of a read request (default: the kernel's)" },
 	{ "default_permissions", IGNORED, 0, NULL, NULL },
 	{ "rw", IGNORED, 0, NULL, NULL },
 	{ "suid", LIBFUSE, 0, NULL, NULL }, { "nosuid", LIBFUSE, 0, NULL, NULL },
@@ -59,7 +62,6 @@ static const struct option {
 	{ "exec", LIBFUSE, 0, NULL, NULL }, { "noexec", LIBFUSE, 0, NULL, NULL },
 	{ "sync", LIBFUSE, 0, NULL, NULL }, { "async", LIBFUSE, 0, NULL, NULL },
 	{ "dirsync", LIBFUSE, 0, NULL, NULL },
-	{ "atime", LIBFUSE, 0, NULL, NULL },
 	{ "noatime", LIBFUSE, 0, NULL, NULL },
 	{ "nodiratime", LIBFUSE, 0, NULL, NULL },
 	{ "context=", LIBFUSE, 0, NULL, NULL },
@@ -68,6 +70,9 @@ static const struct option {
 	{ "rootcontext=", LIBFUSE, 0, NULL, NULL },
 	/* What mount(8) hands on from fstab. */
 	{ "defaults", IGNORED, 0, NULL, NULL },
+	{ "atime", IGNORED, 0, NULL, NULL },
+	{ "diratime", IGNORED, 0, NULL, NULL },
+	{ "relatime", IGNORED, 0, NULL, NULL },
 	{ "auto", IGNORED, 0, NULL, NULL }, { "noauto", IGNORED, 0, NULL, NULL },
 	{ "user", IGNORED, 0, NULL, NULL }, { "nouser", IGNORED, 0, NULL, NULL },
 	{ "users", IGNORED, 0, NULL, NULL }, { "owner", IGNORED, 0, NULL, NULL },
@@ -128,6 +133,18 @@ static int parse_count(const char *text, uint64_t *ret)
 	return opts_parse_size(text, ret);
 }
 
+static int parse_count32(const char *text, uint32_t *ret)
+{
+	uint64_t number;
+	int err = parse_count(text, &number);
+
+	if (!err && number > UINT32_MAX)
+		err = -ERANGE;
+	if (!err)
+		*ret = (uint32_t)number;
+	return err;
+}
+
 static int parse_seconds(const char *text, double *ret)
 {
 	char *end;
@@ -155,6 +172,9 @@ static int set_value(struct opts *opts, const struct option *option,
 		return opts_parse_size(text, field);
 	case COUNT:
 		return parse_count(text, field);
+	case COUNT32:
+	case READ_SIZE:
+		return parse_count32(text, field);
 	case SECONDS:
 		return parse_seconds(text, field);
 	case GLOB:
@@ -172,6 +192,8 @@ static void complain_value(const struct option *option, const char *text, int er
 	static const char *const wants[] = {
 		[SIZE] = "a number of bytes such as 64M or 1G",
 		[COUNT] = "a number above 0",
+		[COUNT32] = "a number above 0",
+		[READ_SIZE] = "a number of bytes such as 65536",
 		[SECONDS] = "a number of seconds such as 0.5",
 		[GLOB] = "a name or glob without a slash",
 	};
@@ -219,7 +241,7 @@ static int handle_option(struct opts *opts, const struct option *option,
 		opts->fsname_given = true;
 	if (note_word(opts, word))
 		return -1;
-	return option->value == LIBFUSE ? 1 : 0;
+	return option->value == LIBFUSE || option->value == READ_SIZE ? 1 : 0;
 }
 
 /* No option's template fits: say what is wrong with the word. */

@@ -107,3 +107,18 @@ int path_unmount(const char *path, bool lazy)
 	complain("can't unmount '%s': %s", path, said);
 	return err;
 }
+
+int path_unmount_only(const struct mount_id *mount)
+{
+	_cleanup_free_ char *point = NULL;
+	int err = mounts_locate(mount, &point);
+
+	if (err == -ENOENT)
+		return 0;
+	if (err == -EBUSY)
+		complain("'%s': stays mounted: something else is mounted on top of it",
+			 point);
+	else if (err)
+		complain("/proc/self/mountinfo: %s", strerror(-err));
+	return err ? err : path_unmount(point, true);
+}

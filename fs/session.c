@@ -8,6 +8,7 @@
 #include "session.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -17,10 +18,12 @@
 #include "config.h"
 #include "cred.h"
 #include "fs.h"
+#include "guard.h"
 #include "log.h"
 #include "mounts.h"
 #include "notify.h"
 #include "ops.h"
+#include "paths.h"
 #include "reply.h"
 #include "route.h"
 #include "status.h"
@@ -38,9 +41,9 @@ enum {
 struct session {
 	struct fs fs;		/* first: libfuse hands it to every operation */
 	struct fuse_session *fuse;	/* owned */
-	void (*ready)(void *data);
-	void *data;
-	bool was_ready;
+	bool agreed;		/* the kernel and we, on what is asked how */
+	struct mount_id own;	/* our mount; dev 0: could not be told */
+	struct guard guard;
 	struct notifier *notifier;	/* owned */
 	struct watcher *watcher;	/* owned; NULL: a time limit instead */
 	pthread_t settler;
@@ -51,15 +54,12 @@ struct session {
  * for an import. */
 static const double DEFAULT_TIMEOUT = 1;
 
-/* What libfuse said last while it was mounting; this thread alone. */
-static char libfuse_words[512];
-
-static void note_libfuse(enum fuse_log_level level, const char *format,
-			 va_list args)
-{
-	if (level <= FUSE_LOG_ERR)
-		vsnprintf(libfuse_words, sizeof(libfuse_words), format, args);
-}
+/* The error that libfuse told last before the mount was usable: it then belongs into
+ * our one line.  Some of its threads may speak. */
+static struct {
+	pthread_mutex_t lock;
+	char words[512];
+} libfuse_said = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
 static void log_libfuse(enum fuse_log_level level, const char *format,
 			va_list args)
@@ -67,9 +67,34 @@ static void log_libfuse(enum fuse_log_level level, const char *format,
 	char text[512];
 
 	vsnprintf(text, sizeof(text), format, args);
+	text[strcspn(text, "\n")] = '\0';
 	log_at(level <= FUSE_LOG_ERR ? LOG_LEVEL_ERROR :
-	       level <= FUSE_LOG_WARNING ? LOG_LEVEL_WARNING : LOG_LEVEL_DEBUG,
+	       level <= FUSE_LOG_WARNING ? LOG_LEVEL_WARNING :
+	       level <= FUSE_LOG_INFO ? LOG_LEVEL_INFO : LOG_LEVEL_DEBUG,
 	       "%s", text);
+}
+
+static void note_libfuse(enum fuse_log_level level, const char *format,
+			 va_list args)
+{
+	char *words = libfuse_said.words;
+
+	if (level > FUSE_LOG_ERR) {
+		log_libfuse(level, format, args);
+		return;
+	}
+	pthread_mutex_lock(&libfuse_said.lock);
+	vsnprintf(words, sizeof(libfuse_said.words), format, args);
+	words[strcspn(words, "\n")] = '\0';
+	pthread_mutex_unlock(&libfuse_said.lock);
+}
+
+/* It worked all the same: what was said goes to the log, as all that follows. */
+static void stop_noting(void)
+{
+	if (*libfuse_said.words)
+		log_warning("%s", libfuse_said.words);
+	fuse_set_log_func(log_libfuse);
 }
 
 /* As many descriptors as we may have; the inode table gets three quarters. */
@@ -167,7 +192,7 @@ static void stop_watching(struct fs *fs, const char *why)
 	atomic_store(&fs->watching, false);
 }
 
-/* The kernel's first request: the mount is usable from here on. */
+/* The kernel's first request.  Until it is answered, the others wait. */
 static void on_init(void *data, struct fuse_conn_info *conn)
 {
 	struct session *session = data;
@@ -175,12 +200,11 @@ static void on_init(void *data, struct fuse_conn_info *conn)
 	ops_negotiate(conn);
 	/* The kernel takes the smaller of this and what is set by then. */
 	conn->max_readahead = READ_AHEAD;
+	/* libfuse refuses to serve when this is not what the mount was told. */
+	conn->max_read = session->fs.opts->max_read;
 	if (!(conn->capable_ext & FUSE_CAP_EXPIRE_ONLY))
 		stop_watching(&session->fs, "the kernel is older than 6.2");
-	session->was_ready = true;
-	session->ready(session->data);
-	log_info("'%s' on '%s': mounted", session->fs.opts->source,
-		 session->fs.opts->mountpoint);
+	session->agreed = true;
 }
 
 /* FUSE over io_uring (Linux 6.14) is the module's choice, since it costs memory:
@@ -230,7 +254,7 @@ static int create_fuse(struct session *session)
 	fuse_opt_free_args(&args);
 	if (err)
 		complain("libfuse refuses the options: %s",
-			 *libfuse_words ? libfuse_words : strerror(-err));
+			 *libfuse_said.words ? libfuse_said.words : strerror(-err));
 	return err;
 }
 
@@ -269,24 +293,51 @@ static int mount_session(struct session *session)
 {
 	const char *mountpoint = session->fs.opts->mountpoint;
 	char words[512];
-	uint64_t dev;
-	bool ours;
 	int err = mount_quietly(session->fuse, mountpoint, words, sizeof(words));
 
+	words[strcspn(words, "\n")] = '\0';
 	if (err) {
-		const char *said = *words ? words : libfuse_words;
-		size_t length = strcspn(said, "\n");
-
-		complain("can't mount on '%s': %.*s", mountpoint,
-			 *said ? (int)length : (int)strlen(strerror(-err)),
-			 *said ? said : strerror(-err));
+		complain("can't mount on '%s': %s", mountpoint,
+			 *words ? words : *libfuse_said.words ? libfuse_said.words :
+			 strerror(-err));
 		return err;
 	}
-	if (mounts_find(mountpoint, &dev, &ours) == 1 && ours) {
-		atomic_store(&session->fs.source.own_dev, dev);
-		raise_read_ahead(dev);
+	if (*words)
+		log_warning("%s", words);
+	if (mounts_identify(mountpoint, &session->own)) {
+		log_warning("'%s': not in the list of mounts", mountpoint);
+		return 0;
 	}
+	atomic_store(&session->fs.source.own_dev, session->own.dev);
+	raise_read_ahead(session->own.dev);
+	err = guard_watch(&session->guard, &session->own);
+	if (err)
+		log_warning("'%s': its guard has gone: %s", mountpoint, strerror(-err));
 	return 0;
+}
+
+/*
+ * Answers the kernel's first request, INIT, which mounting has queued.  Only when
+ * the answer is written can the mount be used, so it is not left to fuse_session_
+ * loop_mt(), which would tell nobody when it is.
+ */
+static int agree(struct session *session)
+{
+	const char *mountpoint = session->fs.opts->mountpoint;
+	struct fuse_buf request = { 0 };
+	int result = fuse_session_receive_buf(session->fuse, &request);
+
+	if (result > 0)
+		fuse_session_process_buf(session->fuse, &request);
+	free(request.mem);
+	if (session->agreed && !fuse_session_exited(session->fuse)) {
+		stop_noting();
+		return 0;
+	}
+	complain("can't serve '%s': %s", mountpoint,
+		 *libfuse_said.words ? libfuse_said.words :
+		 result < 0 ? strerror(-result) : "unmounted before it was usable");
+	return result < 0 ? result : -EPROTO;
 }
 
 static void attr_changed(void *notifier, uint64_t number)
@@ -374,49 +425,101 @@ static void stop_threads(struct session *session)
 	notifier_destroy(session->notifier);
 }
 
-static int serve_mounted(struct session *session)
+/*
+ * The connection ends before the mount does: a word to the kernel may wait for a
+ * reader that is gone, and so may unmounting.  Who uses the mount gets errors.
+ */
+static void unmount(struct session *session)
 {
-	int err = start_threads(session);
-
-	fuse_set_log_func(log_libfuse);
-	if (err) {
-		fail("can't start a thread", err);
-	} else {
-		err = serve(session);
-		if (err)
-			log_error("'%s': serving has ended: %s",
-				  session->fs.opts->mountpoint, strerror(-err));
+	if (!session->own.dev) {
+		fuse_session_unmount(session->fuse);
+		return;
 	}
-	/* Unmounted first: a word to the kernel can wait for a reader that is gone. */
-	fuse_session_unmount(session->fuse);
-	stop_threads(session);
+	/* Not closed, since libfuse will close it. */
+	dup3(session->fs.source.fd, fuse_session_fd(session->fuse), O_CLOEXEC);
+	path_unmount_only(&session->own);
+}
+
+static int serve_until_end(struct session *session)
+{
+	const char *mountpoint = session->fs.opts->mountpoint;
+	int err;
+
+	log_info("'%s' on '%s': mounted", session->fs.opts->source, mountpoint);
+	err = serve(session);
+	if (err)
+		log_error("'%s': serving has ended: %s", mountpoint, strerror(-err));
 	return err;
 }
 
-int session_run(const struct opts *opts, void (*ready)(void *data), void *data)
+/* @before: the signals that were blocked before mounting. */
+static int use_mount(struct session *session, const sigset_t *before,
+		     int (*ready)(void *data), void *data)
 {
-	struct session session = { .ready = ready, .data = data };
+	int err = start_threads(session);
+
+	if (err)
+		fail("can't start a thread", err);
+	else
+		err = agree(session);
+	pthread_sigmask(SIG_SETMASK, before, NULL);
+	if (!err && fuse_session_exited(session->fuse)) {
+		complain("'%s': a signal ended it before it was usable",
+			 session->fs.opts->mountpoint);
+		err = -EINTR;
+	}
+	if (!err)
+		err = ready(data);
+	if (!err)
+		err = serve_until_end(session);
+	unmount(session);
+	stop_threads(session);
+	log_info("'%s': unmounted", session->fs.opts->mountpoint);
+	return err;
+}
+
+/*
+ * Signals wait while there is a mount that could not be taken away yet, here or in
+ * fusermount3, which inherits the mask.
+ */
+static int mount_and_use(struct session *session, int (*ready)(void *data),
+			 void *data)
+{
+	sigset_t ending, before;
 	int err;
 
+	if (fuse_set_signal_handlers(session->fuse) < 0)
+		return fail("can't set signal handlers", -EIO);
+	sigemptyset(&ending);
+	sigaddset(&ending, SIGINT);
+	sigaddset(&ending, SIGTERM);
+	sigaddset(&ending, SIGHUP);
+	pthread_sigmask(SIG_BLOCK, &ending, &before);
+	err = mount_session(session);
+	if (err)
+		pthread_sigmask(SIG_SETMASK, &before, NULL);
+	else
+		err = use_mount(session, &before, ready, data);
+	fuse_remove_signal_handlers(session->fuse);
+	return err;
+}
+
+int session_run(const struct opts *opts, int (*ready)(void *data), void *data)
+{
+	struct session session = { .guard = { .pipe = -1 } };
+	int err = 0;
+
 	fuse_set_log_func(note_libfuse);
+	if (opts->auto_unmount)
+		err = guard_start(&session.guard, opts->foreground);
+	if (err)
+		return fail("can't start a guard for auto_unmount", err);
 	err = build(&session, opts);
 	if (!err)
 		err = create_fuse(&session);
-	if (!err && fuse_set_signal_handlers(session.fuse) < 0)
-		err = fail("can't set signal handlers", -EIO);
 	if (!err)
-		err = mount_session(&session);
-	if (!err) {
-		err = serve_mounted(&session);
-		if (!err && !session.was_ready) {
-			complain("'%s': unmounted before it was usable",
-				 opts->mountpoint);
-			err = -EIO;
-		}
-		log_info("'%s': unmounted", opts->mountpoint);
-	}
-	if (session.fuse)
-		fuse_remove_signal_handlers(session.fuse);
+		err = mount_and_use(&session, ready, data);
 	demolish(&session);
+	guard_dismiss(&session.guard);
 	return err;
 }

@@ -19,7 +19,13 @@ enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARNING, LOG_LEVEL_INFO, LOG_LEVEL_D
 void log_set_level(enum log_level level);
 bool log_wants(enum log_level level);
 
-/* From now on to syslog rather than to standard error: the daemon detaches. */
+/*
+ * The daemon detaches: from log_use_syslog() on, everything goes to syslog rather
+ * than to standard error, also what complain() says.  log_open_syslog() goes before
+ * it, and before mounting, since syslog's socket is found by a path.  Where nobody
+ * listens there, messages are lost and nothing else.
+ */
+void log_open_syslog(void);
 void log_use_syslog(void);
 
 void log_at(enum log_level level, const char *format, ...)

@@ -12,6 +12,7 @@
 #define MOUNTS_TYPE "fuse.pycachefs"
 
 struct mount_entry {
+	int id;			/* as STATX_MNT_ID gives it */
 	uint64_t dev;		/* as st_dev */
 	const char *point;	/* where, with octal escapes resolved */
 	const char *type;	/* such as "ext4" */
@@ -31,5 +32,25 @@ int mounts_each(int (*each)(const struct mount_entry *entry, void *data),
  * @ret_dev and @ret_ours set, 0 when nothing is mounted there, or negative errno.
  */
 int mounts_find(const char *point, uint64_t *ret_dev, bool *ret_ours);
+
+/* One mount, told from every other for as long as it stands. */
+struct mount_id {
+	uint64_t dev;
+	int id;
+};
+
+/*
+ * Says which one the topmost mount at @point is, when it is of our type.  Returns 0,
+ * -ENOENT when it is not, or negative errno.
+ */
+int mounts_identify(const char *point, struct mount_id *ret);
+
+/*
+ * Says where @mount is now, as it may have been moved, or a directory above it
+ * renamed.  Returns 0 with a path that the caller frees, -ENOENT when it is gone,
+ * -EBUSY with the path when that leads to something else, which is mounted on top,
+ * or negative errno.  Asks no FUSE daemon anything.
+ */
+int mounts_locate(const struct mount_id *mount, char **ret_point);
 
 #endif

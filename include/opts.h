@@ -25,10 +25,12 @@ struct opts {
 	bool help, version;
 	bool read_only;
 	bool allow_other;
+	bool auto_unmount;
 	bool fsname_given;
 	uint64_t size;		/* of the store, in bytes */
 	uint64_t inodes;	/* of the store; 0: derived from size */
-	uint64_t max_threads;	/* 0: as many as CPUs */
+	uint32_t max_threads;	/* 0: as many as CPUs */
+	uint32_t max_read;	/* of one request, in bytes; 0: the kernel's limit */
 	double timeout;		/* a time limit for caching; see opts_has_timeout() */
 	struct names names;	/* also= */
 	struct fuse_args fuse;	/* what is libfuse's */

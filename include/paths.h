@@ -6,6 +6,8 @@
 
 #include <stdbool.h>
 
+#include "mounts.h"
+
 /*
  * The absolute path of @path without symlinks, as realpath(3), but also where it
  * leads to a dead FUSE mount.  The caller frees it; NULL with errno set on error.
@@ -21,5 +23,12 @@ bool path_is_within(const char *path, const char *directory);
  * complaining.
  */
 int path_unmount(const char *path, bool lazy);
+
+/*
+ * Unmounts @mount, wherever it is, lazily and no other: when something else is
+ * mounted on top of it, both stay.  Returns 0, also when it is gone already, or
+ * negative errno after complaining (-EBUSY: covered).
+ */
+int path_unmount_only(const struct mount_id *mount);
 
 #endif

@@ -4,9 +4,6 @@
  */
 #include "cli.h"
 
-#include <sys/mount.h>
-#include <sys/sysmacros.h>
-
 /* Fails unless these words fail with 1, a line about @mention, and no trace. */
 static void assert_refused(const struct cli *cli, uid_t user,
 			   const char *mention, const char *const *argv)
@@ -46,29 +43,6 @@ static void refused(const struct cli *cli, const char *mention,
 
 /* ---------------------------------------------------------------- the device */
 
-/* Covers /dev, in our own mount namespace, for the length of a test. */
-static int dev_begin(void **state)
-{
-	cli_begin(state);
-	assert_int_equal(mount("none", "/dev", "tmpfs", MS_NOSUID,
-			       "mode=755,size=64k"), 0);
-	return 0;
-}
-
-static int dev_end(void **state)
-{
-	assert_int_equal(umount2("/dev", MNT_DETACH), 0);
-	return cli_end(state);
-}
-
-static void make_device(const char *path, mode_t mode, unsigned major_number,
-			unsigned minor_number)
-{
-	assert_int_equal(mknod(path, S_IFCHR | mode,
-			       makedev(major_number, minor_number)), 0);
-	assert_int_equal(chmod(path, mode), 0);
-}
-
 static void an_empty_dev_is_told(void **state)
 {
 	struct cli *cli = *state;
@@ -81,7 +55,7 @@ static void a_missing_device_is_told(void **state)
 {
 	struct cli *cli = *state;
 
-	make_device("/dev/null", 0666, 1, 3);
+	cli_device("/dev/null", 0666, 1, 3);
 	refused(cli, "/dev/fuse", cli->source, cli->mnt);
 }
 
@@ -90,8 +64,8 @@ static void a_device_without_driver_is_told(void **state)
 {
 	struct cli *cli = *state;
 
-	make_device("/dev/null", 0666, 1, 3);
-	make_device("/dev/fuse", 0666, 10, 4094);
+	cli_device("/dev/null", 0666, 1, 3);
+	cli_device("/dev/fuse", 0666, 10, 4094);
 	refused(cli, "/dev/fuse", cli->source, cli->mnt);
 }
 
@@ -99,32 +73,21 @@ static void a_file_in_place_of_the_device_is_told(void **state)
 {
 	struct cli *cli = *state;
 
-	make_device("/dev/null", 0666, 1, 3);
+	cli_device("/dev/null", 0666, 1, 3);
 	tree_write("/dev/fuse", "", 0);
 	refused(cli, NULL, cli->source, cli->mnt);
-}
-
-/* A copy of the program that other users can reach. */
-static const char *copy_program(const struct cli *cli)
-{
-	static char copy[128];
-
-	snprintf(copy, sizeof(copy), "%s/pycachefs", cli->top);
-	free(command_output(NULL, "cp", fixture_program(), copy, NULL));
-	assert_int_equal(chmod(copy, 0755), 0);
-	return copy;
 }
 
 static void no_right_to_the_device_is_told(void **state)
 {
 	struct cli *cli = *state;
-	const char *program = copy_program(cli);
+	const char *program = cli_program_for_all(cli);
 	const char *elsewhere[] = { program, cli->source, cli->mnt, NULL };
 	const char *in_place[] = { program, cli->source, NULL };
 	const char *foreground[] = { program, "-f", cli->source, NULL };
 
-	make_device("/dev/null", 0666, 1, 3);
-	make_device("/dev/fuse", 0600, 10, 229);
+	cli_device("/dev/null", 0666, 1, 3);
+	cli_device("/dev/fuse", 0600, 10, 229);
 	assert_int_equal(chown(cli->source, 65534, 65534), 0);
 	assert_int_equal(chown(cli->mnt, 65534, 65534), 0);
 	assert_refused(cli, 65534, "Permission denied", elsewhere);
@@ -137,12 +100,12 @@ static void no_right_to_the_device_is_told(void **state)
 static void a_source_that_one_may_not_look_into_is_told(void **state)
 {
 	struct cli *cli = *state;
-	const char *program = copy_program(cli);
+	const char *program = cli_program_for_all(cli);
 	const char *inside = in(cli->source, "pkg");
 	const char *argv[] = { program, inside, NULL };
 
-	make_device("/dev/null", 0666, 1, 3);
-	make_device("/dev/fuse", 0666, 10, 229);
+	cli_device("/dev/null", 0666, 1, 3);
+	cli_device("/dev/fuse", 0666, 10, 229);
 	assert_int_equal(chmod(cli->source, 0700), 0);
 	assert_refused(cli, 65534, "Permission denied", argv);
 }
@@ -217,19 +180,16 @@ static void a_source_is_mounted_at_two_places(void **state)
 	(void)first;
 }
 
-#define DEV(test) \
-	{ #test, test, dev_begin, dev_end, NULL }
-
 int main(void)
 {
 	int skip = cli_possible();
 	const struct CMUnitTest tests[] = {
-		DEV(an_empty_dev_is_told),
-		DEV(a_missing_device_is_told),
-		DEV(a_device_without_driver_is_told),
-		DEV(a_file_in_place_of_the_device_is_told),
-		DEV(no_right_to_the_device_is_told),
-		DEV(a_source_that_one_may_not_look_into_is_told),
+		CLI_DEV(an_empty_dev_is_told),
+		CLI_DEV(a_missing_device_is_told),
+		CLI_DEV(a_device_without_driver_is_told),
+		CLI_DEV(a_file_in_place_of_the_device_is_told),
+		CLI_DEV(no_right_to_the_device_is_told),
+		CLI_DEV(a_source_that_one_may_not_look_into_is_told),
 		CLI(a_mount_over_its_source_is_not_mounted_again),
 		CLI(a_mount_elsewhere_is_no_source),
 		CLI(a_mountpoint_holds_one_mount),

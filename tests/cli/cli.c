@@ -7,6 +7,7 @@
 #include <sched.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/sysmacros.h>
 #include <sys/wait.h>
 
 #define WORDS_MAX 24
@@ -216,6 +217,42 @@ int cli_end(void **state)
 	tree_remove(cli->top);
 	free(cli);
 	return left ? -1 : 0;
+}
+
+int cli_dev_begin(void **state)
+{
+	cli_begin(state);
+	assert_int_equal(mount("none", "/dev", "tmpfs", MS_NOSUID,
+			       "mode=755,size=64k"), 0);
+	return 0;
+}
+
+int cli_dev_end(void **state)
+{
+	assert_int_equal(umount2("/dev", MNT_DETACH), 0);
+	return cli_end(state);
+}
+
+void cli_device(const char *path, mode_t mode, unsigned major, unsigned minor)
+{
+	assert_int_equal(mknod(path, S_IFCHR | mode, makedev(major, minor)), 0);
+	assert_int_equal(chmod(path, mode), 0);
+}
+
+void cli_devices_for_all(void)
+{
+	cli_device("/dev/null", 0666, 1, 3);
+	cli_device("/dev/fuse", 0666, 10, 229);
+}
+
+const char *cli_program_for_all(const struct cli *cli)
+{
+	static char copy[128];
+
+	snprintf(copy, sizeof(copy), "%s/pycachefs", cli->top);
+	free(command_output(NULL, "cp", fixture_program(), copy, NULL));
+	assert_int_equal(chmod(copy, 0755), 0);
+	return copy;
 }
 
 /* --------------------------------------------------------------- commands */

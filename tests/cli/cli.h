@@ -56,6 +56,22 @@ int cli_end(void **state);
 #define CLI(test) \
 	{ #test, test, cli_begin, cli_end, NULL }
 
+/*
+ * The same with an empty /dev, in our own mount namespace, for the length of a test.
+ * cli_device() makes a device there; cli_devices_for_all() those that a mount needs,
+ * so that a plain user can make one.
+ */
+int cli_dev_begin(void **state);
+int cli_dev_end(void **state);
+void cli_device(const char *path, mode_t mode, unsigned major, unsigned minor);
+void cli_devices_for_all(void);
+
+#define CLI_DEV(test) \
+	{ #test, test, cli_dev_begin, cli_dev_end, NULL }
+
+/* A copy of the program that other users can reach, in a static buffer. */
+const char *cli_program_for_all(const struct cli *cli);
+
 /* Runs the program with these words, ended by NULL; command_free() the result. */
 struct command cli_run(const char *word, ...) __attribute__((sentinel));
 

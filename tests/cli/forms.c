@@ -169,6 +169,73 @@ static void the_store_has_as_many_inodes_as_given(void **state)
 	unmount(cli->mnt);
 }
 
+/* How many READ requests there were, as status tells. */
+static int reads(const struct cli *cli)
+{
+	struct command command = cli_run("status", "--json", cli->mnt, NULL);
+	const char *at = strstr(command.out, "\"read\": ");
+	int count;
+
+	assert_non_null(at);
+	count = atoi(at + strlen("\"read\": "));
+	command_free(&command);
+	return count;
+}
+
+static void a_read_request_is_as_large_as_max_read_says(void **state)
+{
+	static char block[1 << 16], got[1 << 16];
+	struct cli *cli = *state;
+
+	memset(block, 'x', sizeof(block));
+	tree_write(in(cli->source, "large"), block, sizeof(block));
+	for (int small = 0; small < 2; small++) {
+		cli_mount(cli, small ? "max_read=4096" : "max_read=1048576");
+		cli_assert_usable(cli->mnt);
+		int before = reads(cli);
+		int fd = open(in(cli->mnt, "large"), O_RDONLY | O_CLOEXEC);
+		assert_int_equal(read(fd, got, sizeof(got)), sizeof(got));
+		assert_memory_equal(got, block, sizeof(block));
+		close(fd);
+		assert_true((reads(cli) - before >= 16) == small);
+		unmount(cli->mnt);
+	}
+}
+
+/* What the table knows is mounted or refused in a line, and never swallowed. */
+static void every_option_mounts_or_says_why_not(void **state)
+{
+	static const char *const words[] = {
+		"allow_other", "auto_unmount", "max_read=4096", "max_read=1",
+		"max_read=4294967295", "default_permissions", "rw", "suid",
+		"nosuid", "dev", "nodev", "exec", "noexec", "sync", "async",
+		"dirsync", "atime", "relatime", "noatime", "nodiratime", "context=a:b:c",
+		"fscontext=a:b:c", "defcontext=a:b:c", "rootcontext=a:b:c",
+		"fsname=a\\,b", "defaults", "_netdev,nofail,x-systemd.automount",
+		"inodes=1000,inodes=2000,ro,ro,nosuid,nosuid",
+		"max_threads=1", "max_threads=1000", "also=a\\,b,size=8M",
+	};
+	struct cli *cli = *state;
+
+	for (size_t i = 0; i < sizeof(words) / sizeof(*words); i++) {
+		struct command command = cli_run("-o", words[i], cli->source,
+						 cli->mnt, NULL);
+
+		if (command.status == 0) {
+			assert_string_equal(command.err, "");
+			cli_assert_usable(cli->mnt);
+			unmount(cli->mnt);
+		} else {
+			/* Labels are for kernels with SELinux. */
+			assert_non_null(strstr(words[i], "context="));
+			cli_assert_complaint(command.err, cli->mnt);
+			assert_int_equal(command.status, 1);
+			assert_int_equal(cli_mounts_at(cli->mnt), 0);
+		}
+		command_free(&command);
+	}
+}
+
 /* "TYPE ORIGIN OPTIONS" of the mount, as the table of mounts shows it. */
 static void assert_table_shows(const char *mnt, const char *expected)
 {
@@ -332,6 +399,8 @@ int main(void)
 		CLI(options_may_stand_anywhere),
 		CLI(the_store_has_256_mebibytes_unless_told),
 		CLI(the_store_has_as_many_inodes_as_given),
+		CLI(a_read_request_is_as_large_as_max_read_says),
+		CLI(every_option_mounts_or_says_why_not),
 		CLI(the_table_of_mounts_names_type_and_source),
 		CLI(help_names_every_option),
 		CLI(help_wins_over_what_else_is_given),

@@ -209,6 +209,72 @@ static void a_dead_mount_of_ours_is_known_without_asking_it(void **state)
 	unit_remove(top);
 }
 
+/* Mounts something of our type that nobody serves. */
+static void mount_ours(const char *point)
+{
+	char words[64];
+	int fd = open("/dev/fuse", O_RDWR | O_CLOEXEC);
+
+	assert_true(fd >= 0);
+	snprintf(words, sizeof(words), "fd=%d,rootmode=40000,user_id=0,group_id=0",
+		 fd);
+	assert_int_equal(mount("/a project", point, MOUNTS_TYPE, 0, words), 0);
+	close(fd);
+}
+
+static void assert_located(const struct mount_id *mount, int expected,
+			   const char *expected_point)
+{
+	char *point = NULL;
+
+	assert_int_equal(mounts_locate(mount, &point), expected);
+	assert_int_equal(!point, !expected_point);
+	if (point)
+		assert_string_equal(point, expected_point);
+	free(point);
+}
+
+static void one_mount_is_told_from_all_others(void **state)
+{
+	char *top = unit_scratch();
+	const char *first = in(top, "a b"), *second = in(top, "second");
+	struct mount_id one, bind, none = { 0 };
+
+	(void)state;
+	assert_int_equal(mkdir(first, 0755), 0);
+	assert_int_equal(mkdir(second, 0755), 0);
+	assert_int_equal(mounts_identify(first, &none), -ENOENT);
+	mount_tmpfs(first, "x");
+	assert_int_equal(mounts_identify(first, &none), -ENOENT);
+	assert_int_equal(umount2(first, 0), 0);
+	assert_int_equal(none.id, 0);
+
+	mount_ours(first);
+	assert_int_equal(mounts_identify(first, &one), 0);
+	assert_located(&one, 0, first);
+	/* Of the same filesystem, and yet another one. */
+	assert_int_equal(mount(first, second, NULL, MS_BIND, NULL), 0);
+	assert_int_equal(mounts_identify(second, &bind), 0);
+	assert_true(bind.dev == one.dev && bind.id != one.id);
+	assert_located(&bind, 0, second);
+	assert_int_equal(umount2(second, 0), 0);
+	assert_located(&bind, -ENOENT, NULL);
+	/* Moved, covered, and gone. */
+	assert_int_equal(mount(first, second, NULL, MS_MOVE, NULL), 0);
+	assert_located(&one, 0, second);
+	mount_tmpfs(second, "x");
+	assert_located(&one, -EBUSY, second);
+	assert_int_equal(umount2(second, 0), 0);
+	/* A directory above it may be what is covered. */
+	mount_tmpfs(top, "x");
+	assert_located(&one, -EBUSY, second);
+	assert_int_equal(umount2(top, 0), 0);
+	assert_located(&one, 0, second);
+	assert_int_equal(umount2(second, 0), 0);
+	assert_located(&one, -ENOENT, NULL);
+	unit_remove(top);
+}
+
 static void a_list_that_cannot_be_read_is_an_error(void **state)
 {
 	uint64_t dev = 77;
@@ -237,6 +303,7 @@ int main(void)
 		cmocka_unit_test(the_topmost_of_several_is_found),
 		cmocka_unit_test(a_bind_mount_has_its_filesystems_device),
 		cmocka_unit_test(a_dead_mount_of_ours_is_known_without_asking_it),
+		cmocka_unit_test(one_mount_is_told_from_all_others),
 		cmocka_unit_test(a_list_that_cannot_be_read_is_an_error),
 	};
 	int status = unit_needs_root();

@@ -117,6 +117,9 @@ static bool is_ro(const struct opts *o) { return o->read_only; }
 static bool is_other(const struct opts *o) { return o->allow_other; }
 static bool is_fsname(const struct opts *o) { return o->fsname_given; }
 
+static bool is_guarded(const struct opts *o) { return o->auto_unmount; }
+static bool is_max_read(const struct opts *o) { return o->max_read == 65536; }
+
 static bool is_half_second(const struct opts *o)
 {
 	return opts_has_timeout(o) && o->timeout > 0.49 && o->timeout < 0.51;
@@ -150,14 +153,14 @@ static const struct {
 	{ "max_threads=3", is_threads, false },
 	{ "allow_other", is_other, false },
 	{ "fsname=project", is_fsname, true },
-	{ "auto_unmount", NULL, true },
-	{ "max_read=65536", NULL, true },
+	{ "auto_unmount", is_guarded, false },
+	{ "max_read=65536", is_max_read, true },
 	{ "suid", NULL, true }, { "nosuid", NULL, true },
 	{ "dev", NULL, true }, { "nodev", NULL, true },
 	{ "exec", NULL, true }, { "noexec", NULL, true },
 	{ "sync", NULL, true }, { "async", NULL, true },
 	{ "dirsync", NULL, true },
-	{ "atime", NULL, true }, { "noatime", NULL, true },
+	{ "noatime", NULL, true },
 	{ "nodiratime", NULL, true },
 	{ "context=a:b:c", NULL, true },
 	{ "fscontext=a:b:c", NULL, true },
@@ -212,7 +215,8 @@ static void words_come_together_and_the_last_counts(void **state)
 static void what_mount_hands_on_has_no_effect(void **state)
 {
 	static const char *const words[] = {
-		"rw", "defaults", "auto", "noauto", "user", "nouser", "users",
+		"rw", "defaults", "auto", "noauto", "atime", "diratime", "relatime",
+		"user", "nouser", "users",
 		"owner", "group", "_netdev", "nofail", "user=fred",
 		"default_permissions", "x-systemd.automount",
 		"x-systemd.requires=/srv",
@@ -272,6 +276,12 @@ static const struct {
 	{ "max_threads", "needs a value" },
 	{ "fsname", "needs a value, as in fsname=NAME" },
 	{ "max_read", "needs a value" },
+	{ "max_read=", "'max_read=': not valid, it takes a number of bytes" },
+	{ "max_read=0", "'max_read=0'" },
+	{ "max_read=-1", "'max_read=-1'" },
+	{ "max_read=64K", "'max_read=64K'" },
+	{ "max_read=4294967296", "'max_read=4294967296': too large" },
+	{ "max_threads=4294967297", "'max_threads=4294967297': too large" },
 	{ "context", "needs a value" },
 	{ "ro=1", "'ro=1': not known, see pycachefs --help" },
 	{ "allow_other=1", "'allow_other=1': not known" },
