@@ -2,7 +2,8 @@
  * pycachefs status [--json] [MOUNTPOINT...]
  *
  * Asks each mount by a virtual xattr of its root.  A mount that does not answer is
- * shown with the reason.
+ * shown with the reason.  In JSON, paths and options are escaped (see text.h); people
+ * see the bytes.
  */
 #include <getopt.h>
 #include <jansson.h>
@@ -14,6 +15,7 @@
 #include "log.h"
 #include "mounts.h"
 #include "paths.h"
+#include "text.h"
 #include "util.h"
 
 #define STATUS_NAME "user.pycachefs.status"
@@ -39,23 +41,58 @@ static json_t *ask(const char *mountpoint)
 	return answer;
 }
 
-static int add_mount(json_t *mounts, const char *mountpoint, const char *origin)
+/* Puts bytes into the object as text. */
+static int set_text(json_t *object, const char *key, const char *bytes)
 {
-	json_t *mount = ask(mountpoint);
+	_cleanup_free_ char *escaped = text_escape(bytes);
 
-	if (mount)
-		json_object_set_new(mount, "mountpoint", json_string(mountpoint));
-	else
-		mount = json_pack("{s:s, s:s, s:s}", "source", origin,
-				  "mountpoint", mountpoint, "error", strerror(errno));
+	return json_object_set_new(object, key, escaped ? json_string(escaped) : NULL) ?
+		-ENOMEM : 0;
+}
+
+/* @why: it can't be asked; NULL: it is asked. */
+static int add_mount(json_t *mounts, const struct mount_entry *entry,
+		     const char *why)
+{
+	json_t *mount = why ? NULL : ask(entry->point);
+	int err = 0;
+
+	if (!mount) {
+		mount = json_pack("{s:s}", "error", why ? why : strerror(errno));
+		err = set_text(mount, "source", entry->origin);
+	}
+	if (!err)
+		err = set_text(mount, "mountpoint", entry->point);
+	if (err) {
+		json_decref(mount);
+		return err;
+	}
 	return json_array_append_new(mounts, mount) ? -ENOMEM : 0;
 }
 
+struct listing {
+	json_t *mounts;
+	const char *only;	/* the mount at this path; NULL: all */
+	bool found;
+};
+
 static int add_ours(const struct mount_entry *entry, void *data)
 {
-	if (strcmp(entry->type, MOUNTS_TYPE) != 0)
+	const struct mount_id id = { entry->dev, entry->id };
+	_cleanup_free_ char *point = NULL;
+	struct listing *listing = data;
+	bool covered;
+
+	if (strcmp(entry->type, MOUNTS_TYPE) != 0 ||
+	    (listing->only && strcmp(entry->point, listing->only) != 0))
 		return 0;
-	return add_mount(data, entry->point, entry->origin);
+	covered = mounts_locate(&id, &point) == -EBUSY;
+	/* Whoever names a path means what it leads to. */
+	if (covered && listing->only)
+		return 0;
+	listing->found = true;
+	return add_mount(listing->mounts, entry,
+			 covered ? "something else is mounted on top of it" : NULL);
 }
 
 /* Adds those that are named.  Returns how many are none of ours. */
@@ -65,15 +102,13 @@ static int add_named(json_t *mounts, char **paths)
 
 	for (; *paths; paths++) {
 		_cleanup_free_ char *path = path_resolve(*paths);
-		uint64_t dev;
-		bool ours = false;
+		struct listing listing = { .mounts = mounts, .only = path };
+		int err = path ? mounts_each(add_ours, &listing) : -errno;
 
-		if (path && mounts_find(path, &dev, &ours) == 1 && ours) {
-			add_mount(mounts, path, *paths);
+		if (!err && listing.found)
 			continue;
-		}
 		complain("'%s': %s", *paths,
-			 path ? "not a pycachefs mount" : strerror(errno));
+			 err ? strerror(-err) : "not a pycachefs mount");
 		strangers++;
 	}
 	return strangers;
@@ -89,6 +124,14 @@ static const char *text(const json_t *object, const char *key)
 	const char *value = json_string_value(json_object_get(object, key));
 
 	return value ? value : "?";
+}
+
+/* Prints the bytes that a text stands for. */
+static void print_bytes(const char *before, const char *escaped)
+{
+	_cleanup_free_ char *bytes = text_unescape(escaped);
+
+	printf("%s%s", before, bytes ? bytes : escaped);
 }
 
 /* Bytes in the unit that people would use. */
@@ -128,15 +171,18 @@ static void print_mount(const json_t *mount)
 	const json_t *coherence = json_object_get(mount, "coherence");
 	char used[32], size[32], bytes[32];
 
-	printf("%s on %s\n", text(mount, "source"), text(mount, "mountpoint"));
+	print_bytes("", text(mount, "source"));
+	print_bytes(" on ", text(mount, "mountpoint"));
+	putchar('\n');
 	if (json_object_get(mount, "error")) {
 		printf("  error       %s\n", text(mount, "error"));
 		return;
 	}
-	printf("  daemon      pid %lld, version %s, options: %s\n",
+	printf("  daemon      pid %lld, version %s, options: ",
 	       (long long)json_integer_value(json_object_get(mount, "pid")),
-	       text(mount, "version"),
-	       *text(mount, "options") ? text(mount, "options") : "none");
+	       text(mount, "version"));
+	print_bytes("", *text(mount, "options") ? text(mount, "options") : "none");
+	putchar('\n');
 	printf("  store       %s of %s, %lld of %lld inodes, %s\n",
 	       readable(number(mount, "store", "used"), used),
 	       readable(number(mount, "store", "size"), size),
@@ -182,6 +228,7 @@ int cmd_status(int argc, char **argv)
 		{ 0 },
 	};
 	json_t *mounts = json_array();
+	struct listing all = { .mounts = mounts };
 	bool json = false;
 	int option, failures = 0, err = 0;
 
@@ -198,7 +245,7 @@ int cmd_status(int argc, char **argv)
 	if (optind < argc)
 		failures = add_named(mounts, argv + optind);
 	else
-		err = mounts_each(add_ours, mounts);
+		err = mounts_each(add_ours, &all);
 	if (err < 0)
 		complain("/proc/self/mountinfo: %s", strerror(-err));
 	else if (!failures || json_array_size(mounts))

@@ -8,6 +8,8 @@
 #include <unistd.h>
 
 #include "config.h"
+#include "text.h"
+#include "util.h"
 
 static json_t *describe_store(struct fs *fs)
 {
@@ -64,13 +66,18 @@ static json_t *describe_requests(struct fs *fs)
 char *status_describe(struct fs *fs)
 {
 	const struct opts *opts = fs->opts;
+	_cleanup_free_ char *source = text_escape(opts->source);
+	_cleanup_free_ char *mountpoint = text_escape(opts->mountpoint);
+	_cleanup_free_ char *words = text_escape(opts->words ? opts->words : "");
+	if (!source || !mountpoint || !words)
+		return NULL;
 	json_t *root = json_pack(
 		"{s:s, s:s, s:i, s:s, s:s, s:o, s:s, s:o, s:o, s:o, s:{s:I, s:I}, s:I, s:I}",
-		"source", opts->source,
-		"mountpoint", opts->mountpoint,
+		"source", source,
+		"mountpoint", mountpoint,
 		"pid", (int)getpid(),
 		"version", PYCACHEFS_VERSION,
-		"options", opts->words ? opts->words : "",
+		"options", words,
 		"coherence", describe_coherence(fs),
 		"io", "cached",
 		"store", describe_store(fs),

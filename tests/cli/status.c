@@ -5,6 +5,7 @@
 #include "cli.h"
 
 #include <jansson.h>
+#include <sys/mount.h>
 #include <sys/xattr.h>
 
 #define NAME "user.pycachefs.status"
@@ -287,6 +288,106 @@ static void what_is_no_mount_of_ours_is_refused(void **state)
 	}
 }
 
+/* JSON is UTF-8 and a path is any bytes: an escape gives them back. */
+static void paths_that_are_no_text_are_shown(void **state)
+{
+	static const struct {
+		const char *name, *escaped;
+	} names[] = {
+		{ "caf\xe9", "caf\\xe9" },
+		{ "\xff\xfe", "\\xff\\xfe" },
+		{ "a\\b", "a\\x5cb" },
+		{ "\\xff", "\\x5cxff" },
+		{ "caf\xc3\xa9", "caf\xc3\xa9" },
+		{ "\xed\xa0\x80", "\\xed\\xa0\\x80" },
+		{ "\xc3", "\\xc3" },
+		{ "new\nline\xc0\x80", "new\nline\\xc0\\x80" },
+	};
+	struct cli *cli = *state;
+	char source[128], mnt[128], options[128], escaped[160];
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
+		const char *name = names[i].name;
+
+		snprintf(source, sizeof(source), "%s/%s", cli->top, name);
+		snprintf(mnt, sizeof(mnt), "%s/mnt/%s", cli->top, name);
+		snprintf(options, sizeof(options), "also=.%s",
+			 strchr(name, '\\') ? "plain" : name);
+		assert_int_equal(rename(cli->source, source), 0);
+		assert_int_equal(mkdir(mnt, 0755), 0);
+		cli_quietly("-o", options, source, mnt, NULL);
+
+		json_t *all = status_json(NULL, NULL), *mount;
+		assert_int_equal(json_array_size(all), 1);
+		mount = json_array_get(all, 0);
+		snprintf(escaped, sizeof(escaped), "%s/%s", cli->top,
+			 names[i].escaped);
+		assert_string_equal(text(mount, "source"), escaped);
+		snprintf(escaped, sizeof(escaped), "%s/mnt/%s", cli->top,
+			 names[i].escaped);
+		assert_string_equal(text(mount, "mountpoint"), escaped);
+		if (!strchr(name, '\\'))
+			assert_non_null(strstr(text(mount, "options"),
+					       names[i].escaped));
+		json_decref(all);
+
+		/* People see the bytes. */
+		struct command command = cli_run("status", mnt, NULL);
+		assert_string_equal(command.err, "");
+		assert_int_equal(command.status, 0);
+		assert_non_null(strstr(command.out, source));
+		assert_non_null(strstr(command.out, mnt));
+		assert_non_null(strstr(command.out, options));
+		command_free(&command);
+
+		cli_quietly("unmount", mnt, NULL);
+		assert_int_equal(rename(source, cli->source), 0);
+		assert_int_equal(rmdir(mnt), 0);
+	}
+}
+
+static bool is_dead(void *path)
+{
+	char value[16];
+
+	return getxattr(path, NAME, value, sizeof(value)) < 0 && errno == ENOTCONN;
+}
+
+static void a_mount_that_does_not_answer_is_shown_with_the_reason(void **state)
+{
+	struct cli *cli = *state;
+	pid_t daemon = cli_mount(cli, NULL);
+	json_t *all;
+
+	assert_int_equal(mount("none", cli->mnt, "tmpfs", 0, "size=64k"), 0);
+	all = status_json(NULL, NULL);
+	assert_int_equal(json_array_size(all), 1);
+	assert_string_equal(text(json_array_get(all, 0), "source"), cli->source);
+	assert_non_null(strstr(text(json_array_get(all, 0), "error"), "on top"));
+	json_decref(all);
+	/* What is named is what one gets there. */
+	struct command command = cli_run("status", cli->mnt, NULL);
+	cli_assert_complaint(command.err, "not a pycachefs mount");
+	assert_int_equal(command.status, 1);
+	command_free(&command);
+	assert_int_equal(umount2(cli->mnt, 0), 0);
+
+	assert_int_equal(kill(daemon, SIGKILL), 0);
+	assert_true(eventually(DEADLINE, is_dead, cli->mnt));
+	for (int named = 0; named < 2; named++) {
+		all = status_json(named ? cli->mnt : NULL, NULL);
+		assert_int_equal(json_array_size(all), 1);
+		assert_string_equal(text(json_array_get(all, 0), "source"),
+				    cli->source);
+		assert_string_equal(text(json_array_get(all, 0), "mountpoint"),
+				    cli->mnt);
+		assert_string_equal(text(json_array_get(all, 0), "error"),
+				    strerror(ENOTCONN));
+		json_decref(all);
+	}
+	cli_quietly("unmount", cli->mnt, NULL);
+}
+
 int main(void)
 {
 	int skip = cli_possible();
@@ -300,6 +401,8 @@ int main(void)
 		CLI(the_xattr_of_the_root_holds_it),
 		CLI(the_xattr_is_on_no_list_and_nowhere_else),
 		CLI(what_is_no_mount_of_ours_is_refused),
+		CLI(paths_that_are_no_text_are_shown),
+		CLI(a_mount_that_does_not_answer_is_shown_with_the_reason),
 	};
 
 	if (skip)
