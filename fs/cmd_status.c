@@ -78,7 +78,7 @@ struct listing {
 
 static int add_ours(const struct mount_entry *entry, void *data)
 {
-	const struct mount_id id = { entry->dev, entry->id };
+	const struct mount_id id = { .dev = entry->dev, .id = entry->id };
 	_cleanup_free_ char *point = NULL;
 	struct listing *listing = data;
 	bool covered;

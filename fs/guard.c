@@ -11,6 +11,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/statfs.h>
 #include <sys/wait.h>
 
 #include "log.h"
@@ -48,6 +49,16 @@ static bool is_left(int pipe, struct mount_id *ret_mount)
 	return length == 0;
 }
 
+/* Before Linux 6.8 another may have got its numbers: that one has a daemon. */
+static bool is_anothers(const struct mount_id *mount)
+{
+	_cleanup_free_ char *point = NULL;
+	struct statfs fs;
+
+	return !mount->unique && mounts_locate(mount, &point) == 0 &&
+		statfs(point, &fs) == 0;
+}
+
 int guard_start(struct guard *ret, bool foreground)
 {
 	struct mount_id mount;
@@ -64,8 +75,9 @@ int guard_start(struct guard *ret, bool foreground)
 		close(ends[1]);
 		if (!foreground)
 			let_go_of_terminal();
-		_exit(chdir("/") < 0 || (is_left(ends[0], &mount) &&
-					 path_unmount_only(&mount) < 0));
+		_exit(chdir("/") < 0 ||
+		      (is_left(ends[0], &mount) && !is_anothers(&mount) &&
+		       path_unmount_only(&mount) < 0));
 	}
 	int err = child < 0 ? -errno : 0;
 	close(ends[0]);

@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <syslog.h>
 #include <unistd.h>
@@ -46,23 +47,44 @@ void log_use_syslog(void)
 	atomic_store(&to_syslog, true);
 }
 
-/* Writes "pycachefs: PREFIX TEXT" as one line. */
+/* Puts "pycachefs: PREFIX TEXT\n" together; returns its length, NUL excluded. */
+static size_t put_line(char *ret, size_t size, const char *prefix,
+		       const char *format, va_list args)
+{
+	size_t length = (size_t)snprintf(ret, size, "pycachefs: %s", prefix);
+	int text = vsnprintf(ret + length, size - length - 1, format, args);
+
+	length += text > 0 ? (size_t)text : 0;
+	for (size_t i = 0; i < length && i + 2 < size; i++)
+		if (ret[i] == '\n' || ret[i] == '\r')
+			ret[i] = ' ';
+	if (length + 2 <= size)
+		strcpy(ret + length, "\n");
+	return length + 1;
+}
+
+/* Writes it by one call.  Paths can be long, and the reason stands behind them. */
 static void write_line(const char *prefix, const char *format, va_list args)
 {
-	char line[1024];
-	int length = snprintf(line, sizeof(line), "pycachefs: %s", prefix);
+	char buffer[1024], *line = buffer, *longer = NULL;
+	va_list again;
 
-	length += vsnprintf(line + length, sizeof(line) - (size_t)length - 1,
-			    format, args);
-	if (length > (int)sizeof(line) - 2)
-		length = (int)sizeof(line) - 2;
-	for (int i = 0; i < length; i++)
-		if (line[i] == '\n' || line[i] == '\r')
-			line[i] = ' ';
-	line[length++] = '\n';
+	va_copy(again, args);
+	size_t length = put_line(buffer, sizeof(buffer), prefix, format, args);
+	if (length >= sizeof(buffer))
+		longer = malloc(length + 1);
+	if (longer) {
+		line = longer;
+		put_line(longer, length + 1, prefix, format, again);
+	} else if (length >= sizeof(buffer)) {
+		length = sizeof(buffer) - 1;
+		buffer[length - 1] = '\n';
+	}
+	va_end(again);
 	/* Nobody is left to be told when standard error fails. */
-	if (write(STDERR_FILENO, line, (size_t)length) < 0)
-		return;
+	ssize_t written = write(STDERR_FILENO, line, length);
+	(void)written;
+	free(longer);
 }
 
 void log_at(enum log_level level, const char *format, ...)

@@ -90,6 +90,11 @@ int mounts_each(int (*each)(const struct mount_entry *entry, void *data),
 	return result;
 }
 
+/* Of Linux 6.8. */
+#ifndef STATX_MNT_ID_UNIQUE
+#define STATX_MNT_ID_UNIQUE 0x00004000U
+#endif
+
 struct search {
 	const char *point;
 	struct mount_id mount;
@@ -102,7 +107,9 @@ static int match(const struct mount_entry *entry, void *data)
 
 	if (strcmp(entry->point, search->point) == 0) {
 		search->found = true;
-		search->mount = (struct mount_id){ entry->dev, entry->id };
+		search->mount = (struct mount_id){
+			.dev = entry->dev, .id = entry->id,
+		};
 		search->ours = strcmp(entry->type, MOUNTS_TYPE) == 0;
 	}
 	return 0;
@@ -122,15 +129,45 @@ int mounts_find(const char *point, uint64_t *ret_dev, bool *ret_ours)
 	return 1;
 }
 
+/*
+ * Asks which mount the path leads to: for one of the numbers of a mount, or for 0 for
+ * its device alone.  With such a mask and without a sync, the kernel answers from what
+ * it holds (fs/fuse/dir.c, fuse_update_get_attr()), so no daemon is asked.
+ */
+static bool look_at(const char *point, unsigned mask, struct statx *ret)
+{
+	return statx(AT_FDCWD, point, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT |
+		     AT_STATX_DONT_SYNC, mask, ret) == 0;
+}
+
+/* Whether the path leads to the mount. */
+static bool leads_to(const char *point, const struct mount_id *mount)
+{
+	struct statx stx;
+
+	if (mount->unique)
+		return look_at(point, STATX_MNT_ID_UNIQUE, &stx) &&
+			stx.stx_mnt_id == mount->unique;
+	/* Before Linux 5.8 there is no number at all to be had. */
+	return look_at(point, STATX_MNT_ID, &stx) &&
+		makedev(stx.stx_dev_major, stx.stx_dev_minor) == mount->dev &&
+		(!(stx.stx_mask & STATX_MNT_ID) ||
+		 stx.stx_mnt_id == (uint64_t)mount->id);
+}
+
 int mounts_identify(const char *point, struct mount_id *ret)
 {
 	struct search search = { .point = point };
 	int err = mounts_each(match, &search);
+	struct statx stx;
 
 	if (err)
 		return err;
-	if (!search.found || !search.ours)
+	if (!search.found || !search.ours || !leads_to(point, &search.mount))
 		return -ENOENT;
+	if (look_at(point, STATX_MNT_ID_UNIQUE, &stx) &&
+	    stx.stx_mask & STATX_MNT_ID_UNIQUE)
+		search.mount.unique = stx.stx_mnt_id;
 	*ret = search.mount;
 	return 0;
 }
@@ -148,23 +185,6 @@ static int match_id(const struct mount_entry *entry, void *data)
 		return 0;
 	locating->point = strdup(entry->point);
 	return locating->point ? 1 : -ENOMEM;
-}
-
-/*
- * Whether the path leads to the mount.  Without a mask and a sync this is answered
- * from what the kernel holds (fs/fuse/dir.c, fuse_update_get_attr()).
- */
-static bool leads_to(const char *point, const struct mount_id *mount)
-{
-	struct statx stx;
-
-	if (statx(AT_FDCWD, point, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT |
-		  AT_STATX_DONT_SYNC, STATX_MNT_ID, &stx) < 0)
-		return false;
-	/* Before Linux 5.8 there is no number to be had. */
-	return makedev(stx.stx_dev_major, stx.stx_dev_minor) == mount->dev &&
-		(!(stx.stx_mask & STATX_MNT_ID) ||
-		 stx.stx_mnt_id == (uint64_t)mount->id);
 }
 
 int mounts_locate(const struct mount_id *mount, char **ret_point)

@@ -85,7 +85,7 @@ static int complain_unmount(const char *path, int err)
 int path_unmount(const char *path, bool lazy)
 {
 	_cleanup_close_ int words = -1;
-	char said[256];
+	char said[LOG_WORDS];
 	ssize_t length;
 	int err;
 

@@ -8,6 +8,7 @@
 #include "session.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -58,13 +59,13 @@ static const double DEFAULT_TIMEOUT = 1;
  * our one line.  Some of its threads may speak. */
 static struct {
 	pthread_mutex_t lock;
-	char words[512];
+	char words[LOG_WORDS];
 } libfuse_said = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
 static void log_libfuse(enum fuse_log_level level, const char *format,
 			va_list args)
 {
-	char text[512];
+	char text[LOG_WORDS];
 
 	vsnprintf(text, sizeof(text), format, args);
 	text[strcspn(text, "\n")] = '\0';
@@ -292,7 +293,7 @@ static void raise_read_ahead(uint64_t dev)
 static int mount_session(struct session *session)
 {
 	const char *mountpoint = session->fs.opts->mountpoint;
-	char words[512];
+	char words[LOG_WORDS];
 	int err = mount_quietly(session->fuse, mountpoint, words, sizeof(words));
 
 	words[strcspn(words, "\n")] = '\0';
@@ -431,13 +432,19 @@ static void stop_threads(struct session *session)
  */
 static void unmount(struct session *session)
 {
+	struct pollfd device = { .fd = fuse_session_fd(session->fuse) };
+
 	if (!session->own.dev) {
 		fuse_session_unmount(session->fuse);
 		return;
 	}
+	/* The error says that the mount is gone, or that its connection is. */
+	bool severed = poll(&device, 1, 0) == 1 && device.revents & POLLERR;
 	/* Not closed, since libfuse will close it. */
-	dup3(session->fs.source.fd, fuse_session_fd(session->fuse), O_CLOEXEC);
-	path_unmount_only(&session->own);
+	dup3(session->fs.source.fd, device.fd, O_CLOEXEC);
+	/* Another mount may have got its numbers by now. */
+	if (!severed || session->own.unique)
+		path_unmount_only(&session->own);
 }
 
 static int serve_until_end(struct session *session)
@@ -480,7 +487,8 @@ static int use_mount(struct session *session, const sigset_t *before,
 
 /*
  * Signals wait while there is a mount that could not be taken away yet, here or in
- * fusermount3, which inherits the mask.
+ * fusermount3, which inherits the mask; and while libfuse sets its handlers, which
+ * forget what comes before it has noted the session (3.18, lib/fuse_signals.c).
  */
 static int mount_and_use(struct session *session, int (*ready)(void *data),
 			 void *data)
@@ -488,17 +496,15 @@ static int mount_and_use(struct session *session, int (*ready)(void *data),
 	sigset_t ending, before;
 	int err;
 
-	if (fuse_set_signal_handlers(session->fuse) < 0)
-		return fail("can't set signal handlers", -EIO);
 	sigemptyset(&ending);
 	sigaddset(&ending, SIGINT);
 	sigaddset(&ending, SIGTERM);
 	sigaddset(&ending, SIGHUP);
 	pthread_sigmask(SIG_BLOCK, &ending, &before);
+	if (fuse_set_signal_handlers(session->fuse) < 0)
+		return fail("can't set signal handlers", -EIO);
 	err = mount_session(session);
-	if (err)
-		pthread_sigmask(SIG_SETMASK, &before, NULL);
-	else
+	if (!err)
 		err = use_mount(session, &before, ready, data);
 	fuse_remove_signal_handlers(session->fuse);
 	return err;

@@ -15,6 +15,9 @@
 
 enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARNING, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG };
 
+/* Room for what others say about a path of theirs. */
+enum { LOG_WORDS = 4096 + 512 };
+
 /* The most talkative level that is written.  Set before threads start. */
 void log_set_level(enum log_level level);
 bool log_wants(enum log_level level);

@@ -33,15 +33,19 @@ int mounts_each(int (*each)(const struct mount_entry *entry, void *data),
  */
 int mounts_find(const char *point, uint64_t *ret_dev, bool *ret_ours);
 
-/* One mount, told from every other for as long as it stands. */
+/*
+ * One mount, told from every other.  Its device and number are given to the next as
+ * soon as it is gone; @unique never is, but only Linux 6.8 and newer tell it.
+ */
 struct mount_id {
 	uint64_t dev;
 	int id;
+	uint64_t unique;	/* 0: not known */
 };
 
 /*
  * Says which one the topmost mount at @point is, when it is of our type.  Returns 0,
- * -ENOENT when it is not, or negative errno.
+ * -ENOENT when it is not, or negative errno.  Asks no FUSE daemon anything.
  */
 int mounts_identify(const char *point, struct mount_id *ret);
 

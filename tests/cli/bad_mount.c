@@ -4,6 +4,8 @@
  */
 #include "cli.h"
 
+#include <sys/mount.h>
+
 /* Fails unless these words fail with 1, a line about @mention, and no trace. */
 static void assert_refused(const struct cli *cli, uid_t user,
 			   const char *mention, const char *const *argv)
@@ -95,6 +97,33 @@ static void no_right_to_the_device_is_told(void **state)
 	assert_refused(cli, 65534, "/dev/fuse", foreground);
 }
 
+/* What a plain user lacks to mount is told in one line as well. */
+static void no_right_to_the_mountpoint_is_told(void **state)
+{
+	struct cli *cli = *state;
+	const char *program = cli_program_for_all(cli);
+	const char *elsewhere[] = { program, cli->source, cli->mnt, NULL };
+	const char *in_place[] = { program, "-f", cli->source, NULL };
+
+	cli_devices_for_all();
+	assert_refused(cli, 65534, cli->mnt, elsewhere);
+	assert_refused(cli, 65534, cli->source, in_place);
+}
+
+static void a_missing_fusermount_is_told(void **state)
+{
+	struct cli *cli = *state;
+	const char *program = cli_program_for_all(cli);
+	const char *argv[] = {
+		"/usr/bin/env", "PATH=/nowhere", program, "-o", "auto_unmount",
+		cli->source, cli->mnt, NULL,
+	};
+
+	cli_devices_for_all();
+	assert_int_equal(chown(cli->mnt, 65534, 65534), 0);
+	assert_refused(cli, 65534, "fusermount3", argv);
+}
+
 /* ------------------------------------------------------- mounts and mounts */
 
 static void a_source_that_one_may_not_look_into_is_told(void **state)
@@ -146,6 +175,21 @@ static void a_mount_elsewhere_is_no_source(void **state)
 	unmount(cli->mnt, daemon);
 }
 
+/* A bind mount of it is the same filesystem. */
+static void a_bind_mount_of_a_mount_is_no_source(void **state)
+{
+	struct cli *cli = *state;
+	pid_t daemon = cli_mount(cli, NULL);
+	char other[128];
+
+	snprintf(other, sizeof(other), "%s/other", cli->top);
+	assert_int_equal(mkdir(other, 0755), 0);
+	assert_int_equal(mount(in(cli->mnt, "pkg"), other, NULL, MS_BIND, NULL), 0);
+	refused(cli, other, other, NULL);
+	assert_int_equal(umount2(other, 0), 0);
+	unmount(cli->mnt, daemon);
+}
+
 static void a_mountpoint_holds_one_mount(void **state)
 {
 	struct cli *cli = *state;
@@ -189,9 +233,12 @@ int main(void)
 		CLI_DEV(a_device_without_driver_is_told),
 		CLI_DEV(a_file_in_place_of_the_device_is_told),
 		CLI_DEV(no_right_to_the_device_is_told),
+		CLI_DEV(no_right_to_the_mountpoint_is_told),
+		CLI_DEV(a_missing_fusermount_is_told),
 		CLI_DEV(a_source_that_one_may_not_look_into_is_told),
 		CLI(a_mount_over_its_source_is_not_mounted_again),
 		CLI(a_mount_elsewhere_is_no_source),
+		CLI(a_bind_mount_of_a_mount_is_no_source),
 		CLI(a_mountpoint_holds_one_mount),
 		CLI(a_source_is_mounted_at_two_places),
 	};

@@ -6,7 +6,7 @@
 
 /*
  * A word may begin with a place: %S the source, %M the mountpoint, %N a path that
- * is not there, %F a file.
+ * is not there, %F a file, %L a link to nothing, %R a link to itself.
  */
 struct row {
 	const char *name;
@@ -14,6 +14,9 @@ struct row {
 	const char *mention;	/* what the line has to speak of; NULL: any */
 	const char *words[8];
 };
+
+/* Beyond NAME_MAX, and beyond PATH_MAX. */
+static char long_name[300], long_path[6000];
 
 static const struct row usage[] = {
 	{ "no arguments", 2, NULL, { NULL } },
@@ -78,6 +81,9 @@ static const struct row options[] = {
 	  { "-o", "size=99999999999T", "%S", "%M" } },
 
 	{ "inodes empty", 2, "inodes=", { "-o", "inodes=", "%S", "%M" } },
+	{ "inodes zero", 2, "inodes=0", { "-o", "inodes=0", "%S", "%M" } },
+	{ "inodes with a unit", 2, "inodes=1K",
+	  { "-o", "inodes=1K", "%S", "%M" } },
 	{ "inodes no number", 2, "inodes=x", { "-o", "inodes=x", "%S", "%M" } },
 	{ "inodes negative", 2, "inodes=-5",
 	  { "-o", "inodes=-5", "%S", "%M" } },
@@ -93,6 +99,23 @@ static const struct row options[] = {
 	  { "-o", "max_threads=-1", "%S", "%M" } },
 	{ "max_threads too large", 2, "max_threads=",
 	  { "-o", "max_threads=99999999999999999999", "%S", "%M" } },
+	{ "max_threads zero", 2, "max_threads=0",
+	  { "-o", "max_threads=0", "%S", "%M" } },
+	{ "max_threads beyond 32 bits", 2, "max_threads=4294967296",
+	  { "-o", "max_threads=4294967296", "%S", "%M" } },
+	{ "max_read zero", 2, "max_read=0", { "-o", "max_read=0", "%S", "%M" } },
+	{ "max_read no number", 2, "max_read=x",
+	  { "-o", "max_read=x", "%S", "%M" } },
+	{ "a bad value after a good one", 2, "size=0",
+	  { "-o", "size=8M", "-o", "size=0", "%S", "%M" } },
+	{ "a bad value before a good one", 2, "size=0",
+	  { "-o", "size=0,size=8M", "%S", "%M" } },
+	{ "an escaped comma makes one word", 2, "ro,rw",
+	  { "-o", "ro\\,rw", "%S", "%M" } },
+	{ "an empty word", 2, "''", { "-o", "ro,,nosuid", "%S", "%M" } },
+	{ "no word", 2, "''", { "-o", "", "%S", "%M" } },
+	{ "not text", 2, "bog\xff", { "-o", "bog\xff", "%S", "%M" } },
+
 	{ "timeout empty", 2, "timeout=", { "-o", "timeout=", "%S", "%M" } },
 	{ "timeout no number", 2, "timeout=soon",
 	  { "-o", "timeout=soon", "%S", "%M" } },
@@ -114,6 +137,23 @@ static const struct row places[] = {
 	{ "missing source for a mountpoint", 1, "%N", { "%N", "%M" } },
 	{ "missing source in the foreground", 1, "%N", { "-f", "%N", "%M" } },
 	{ "source below nothing", 1, "%N/x", { "%N/x", "%M" } },
+	{ "missing source with a slash", 1, "%N", { "%N/" } },
+	{ "missing source with a comma", 1, "%N/a,b", { "%N/a,b" } },
+	{ "missing source with a line break", 1, "a b", { "%N/a\nb" } },
+	{ "missing source that is no text", 1, "\xff\xfe", { "%N/\xff\xfe" } },
+	{ "missing source with a format in it", 1, "%%s%n", { "%N/%%s%n" } },
+	{ "source a link to nothing", 1, "%L", { "%L" } },
+	{ "mountpoint a link to nothing", 1, "%L", { "%S", "%L" } },
+	{ "source a link to itself", 1, "%R", { "%R" } },
+	{ "mountpoint a link to itself", 1, "%R", { "%S", "%R" } },
+	{ "source with a name too long", 1, "too long", { long_name } },
+	{ "mountpoint with a name too long", 1, "too long",
+	  { "%S", long_name } },
+	{ "source with a path too long", 1, NULL, { long_path } },
+	{ "mountpoint with a path too long", 1, NULL, { "%S", long_path } },
+	{ "all there is", 1, "%M", { "/", "%M" } },
+	{ "source a file with a slash", 1, "%F", { "%F/" } },
+	{ "source a device", 1, "/dev/null", { "/dev/null" } },
 	{ "source a file", 1, "%F", { "%F" } },
 	{ "source a file for a mountpoint", 1, "%F", { "%F", "%M" } },
 	{ "source below a file", 1, "%F/x", { "%F/x", "%M" } },
@@ -128,6 +168,20 @@ static const struct row places[] = {
 	{ "wrong usage before a missing source", 2, "frobnicate",
 	  { "-o", "frobnicate", "%N", "%N" } },
 };
+
+static int links_begin(void **state)
+{
+	struct cli *cli;
+
+	cli_begin(state);
+	cli = *state;
+	assert_int_equal(symlink("nothing", in(cli->top, "dangling")), 0);
+	assert_int_equal(symlink("round", in(cli->top, "round")), 0);
+	memset(long_name, 'x', sizeof(long_name) - 1);
+	for (size_t i = 0; i + 1 < sizeof(long_path); i++)
+		long_path[i] = i % 200 ? 'x' : '/';
+	return 0;
+}
 
 /* Replaces the place at the beginning of a word. */
 static const char *expand(const struct cli *cli, const char *word)
@@ -146,9 +200,17 @@ static const char *expand(const struct cli *cli, const char *word)
 	case 'N':
 		place = cli->missing;
 		break;
-	default:
+	case 'L':
+		place = in(cli->top, "dangling");
+		break;
+	case 'R':
+		place = in(cli->top, "round");
+		break;
+	case 'F':
 		place = cli->file;
 		break;
+	default:
+		return word;
 	}
 	return word[2] ? in(place, word + 3) : place;
 }
@@ -210,14 +272,17 @@ static void nothing_is_made_on_the_way(void **state)
 	free(after);
 }
 
+#define LINKS(test) \
+	{ #test, test, links_begin, cli_end, NULL }
+
 int main(void)
 {
 	int skip = cli_possible();
 	const struct CMUnitTest tests[] = {
 		CLI(wrong_usage_is_told_and_leaves_nothing),
 		CLI(wrong_options_are_told_and_leave_nothing),
-		CLI(wrong_places_are_told_and_leave_nothing),
-		CLI(nothing_is_made_on_the_way),
+		LINKS(wrong_places_are_told_and_leave_nothing),
+		LINKS(nothing_is_made_on_the_way),
 	};
 
 	if (skip)

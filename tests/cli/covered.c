@@ -5,6 +5,7 @@
 
 #include <sys/mount.h>
 #include <sys/statvfs.h>
+#include <sys/wait.h>
 
 static void cover(const char *path)
 {
@@ -22,6 +23,14 @@ static bool has_ended(void *data)
 {
 	(void)data;
 	return cli_processes(NULL) == 0;
+}
+
+static bool is_one_left(void *data)
+{
+	(void)data;
+	while (waitpid(-1, NULL, WNOHANG) > 0)
+		;
+	return cli_processes(NULL) == 1;
 }
 
 /* Mounts @words (in the foreground, at @place), covers that and ends the daemon. */
@@ -112,6 +121,46 @@ static void a_covered_mount_is_not_unmounted(void **state)
 	cli_assert_ended(daemon, cli->mnt);
 }
 
+/*
+ * A daemon may be slow to notice that its mount is gone.  The kernel gives the next
+ * one the lowest device and mount numbers that are free, so that of the dead: here
+ * another mount keeps those for the second daemon's store.
+ */
+static void a_late_daemon_leaves_its_successor_alone(void **state)
+{
+	static const struct {
+		const char *options;
+		int end;
+	} cases[] = {
+		{ "size=8M", SIGCONT }, { "size=8M", SIGTERM },
+		{ "auto_unmount", SIGCONT }, { "auto_unmount", SIGKILL },
+	};
+	struct cli *cli = *state;
+	char place[128];
+
+	snprintf(place, sizeof(place), "%s/place", cli->top);
+	assert_int_equal(mkdir(place, 0755), 0);
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		pid_t first, second;
+
+		cover(place);
+		first = cli_mount(cli, cases[i].options);
+		assert_int_equal(kill(first, SIGSTOP), 0);
+		assert_int_equal(umount2(cli->mnt, 0), 0);
+		uncover(place);
+
+		cli_quietly(cli->source, cli->mnt, NULL);
+		assert_int_equal(kill(first, cases[i].end), 0);
+		assert_int_equal(kill(first, SIGCONT), 0);
+		assert_true(eventually(DEADLINE, is_one_left, NULL));
+		assert_int_equal(cli_processes(&second), 1);
+		assert_int_not_equal(second, first);
+		cli_assert_usable(cli->mnt);
+		cli_quietly("unmount", cli->mnt, NULL);
+		cli_assert_ended(second, cli->mnt);
+	}
+}
+
 /* By its bind mount, too, which is another mount of the same filesystem. */
 static void a_bind_mount_of_ours_is_no_reason_to_stay(void **state)
 {
@@ -162,6 +211,7 @@ int main(void)
 		CLI(a_signal_leaves_what_is_mounted_on_top),
 		CLI(dead_mounts_that_lie_on_each_other_are_cleared),
 		CLI(a_covered_mount_is_not_unmounted),
+		CLI(a_late_daemon_leaves_its_successor_alone),
 		CLI(a_bind_mount_of_ours_is_no_reason_to_stay),
 		CLI(a_signal_unmounts_where_it_has_gone_to),
 	};

@@ -4,6 +4,7 @@
  */
 #include "cli.h"
 
+#include <limits.h>
 #include <sys/mount.h>
 #include <sys/statvfs.h>
 #include <sys/wait.h>
@@ -92,7 +93,8 @@ static void paths_may_hold_any_character(void **state)
 	static const char *const names[] = {
 		"with space", "with,comma", "with\\backslash", "with\ttab",
 		"with\nnewline", "\xc3\xa9t\xc3\xa9", "with#hash", "-dash",
-		"with=equals",
+		"with=equals", "with%percent", "\xff\xfe", "with\"quote'",
+		"with\\,both", "\\", ",", " ",
 	};
 	struct cli *cli = *state;
 	char mnt[128], source[128];
@@ -112,6 +114,37 @@ static void paths_may_hold_any_character(void **state)
 		cli_quietly("unmount", mnt, NULL);
 		assert_int_equal(rename(source, cli->source), 0);
 		assert_int_equal(rmdir(mnt), 0);
+	}
+}
+
+/* Almost as long as a path can be. */
+static void a_long_path_is_mounted(void **state)
+{
+	struct cli *cli = *state;
+	char name[201], source[PATH_MAX], mnt[PATH_MAX + 8];
+	int length;
+
+	memset(name, 'x', sizeof(name) - 1);
+	name[sizeof(name) - 1] = '\0';
+	length = snprintf(source, sizeof(source), "%s", cli->top);
+	while (length + sizeof(name) + 40 < sizeof(source))
+		length += snprintf(source + length, sizeof(source) -
+				   (size_t)length, "/%s", name);
+	snprintf(mnt, sizeof(mnt), "%s/mnt", source);
+	strcpy(source + length, "/source");
+	tree_write(in(source, "pkg/mod.py"), "mod = 1\n", -1);
+	assert_int_equal(mkdir(mnt, 0755), 0);
+	for (int in_place = 0; in_place < 2; in_place++) {
+		const char *place = in_place ? source : mnt;
+
+		cli_quietly(source, place, NULL);
+		cli_assert_usable(place);
+		struct command command = cli_run("status", place, NULL);
+		assert_string_equal(command.err, "");
+		assert_non_null(strstr(command.out, source));
+		assert_int_equal(command.status, 0);
+		command_free(&command);
+		unmount(place);
 	}
 }
 
@@ -396,6 +429,7 @@ int main(void)
 		CLI(the_directory_one_stands_in_is_mounted_over_itself),
 		CLI(symlinks_lead_to_what_is_mounted),
 		CLI(paths_may_hold_any_character),
+		CLI(a_long_path_is_mounted),
 		CLI(options_may_stand_anywhere),
 		CLI(the_store_has_256_mebibytes_unless_told),
 		CLI(the_store_has_as_many_inodes_as_given),
