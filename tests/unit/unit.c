@@ -167,6 +167,24 @@ void unit_assert_line(char *said, const char *words)
 	assert_true(good);
 }
 
+/* There is no kernel: words to it are counted. */
+static void hear_number(void *world, uint64_t number)
+{
+	(void)number;
+	((struct world *)world)->words++;
+}
+
+static void hear_name(void *world, uint64_t number, const char *name)
+{
+	(void)number, (void)name;
+	((struct world *)world)->words++;
+}
+
+static void hear_nothing(void *world)
+{
+	(void)world;
+}
+
 static void build(struct world *world, const struct world_options *options)
 {
 	struct fs *fs = &world->fs;
@@ -174,6 +192,11 @@ static void build(struct world *world, const struct world_options *options)
 
 	fs->opts = &world->opts;
 	fs->timeout = 1;
+	fs->notifier = world;
+	fs->attr_changed = fs->content_changed = hear_number;
+	fs->name_gone = hear_name;
+	fs->words_sent = hear_nothing;
+	pthread_mutex_init(&fs->room_lock, NULL);
 	fs->source.fd = fs->store.root = fs->store.empty = -1;
 	assert_int_equal(devices_init(&fs->devices), 0);
 	assert_int_equal(source_open(&fs->source, world->source), 0);
@@ -229,6 +252,7 @@ void world_destroy(struct world *world)
 	store_destroy(&fs->store);
 	source_close(&fs->source);
 	devices_destroy(&fs->devices);
+	pthread_mutex_destroy(&fs->room_lock);
 	names_clear(&world->opts.names);
 	unit_remove(world->source);
 	free(world);

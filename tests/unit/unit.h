@@ -75,6 +75,7 @@ struct world {
 	struct opts opts;
 	char *source;		/* its path */
 	struct inode *root;	/* a reference */
+	unsigned words;		/* that a kernel would have heard */
 	int descriptors;	/* open before it was made */
 };
 
