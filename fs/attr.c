@@ -4,9 +4,7 @@
 #include "attr.h"
 
 #include <fcntl.h>
-#include <stdio.h>
 #include <sys/sysmacros.h>
-#include <sys/xattr.h>
 
 #include "cred.h"
 #include "route.h"
@@ -26,6 +24,11 @@ uint64_t attr_ino(struct fs *fs, enum inode_kind kind, uint64_t dev, uint64_t in
 		return ino | INO_STORE;
 	}
 	return ino;
+}
+
+mode_t attr_shadow_mode(mode_t mode)
+{
+	return mode & 07777 & ~(mode_t)S_ISUID;
 }
 
 static int statx_handle(struct fs *fs, struct handle *handle, struct statx *ret)
@@ -59,8 +62,10 @@ static int get_shadow(struct fs *fs, struct inode *shadow, struct handle *handle
 	if (handle == fs->empty || shadow_follows_source(own.stx_mode)) {
 		own.stx_uid = model.stx_uid;
 		own.stx_gid = model.stx_gid;
-		own.stx_mode = model.stx_mode & (uint16_t)~S_ISUID;
+		own.stx_mode = model.stx_mode;
 	}
+	/* The mark that it follows, or a bit that says nothing. */
+	own.stx_mode &= (uint16_t)~S_ISUID;
 	own.stx_ino = attr_ino(fs, INODE_SHADOW, inode_id(shadow)->dev,
 			       inode_id(shadow)->ino);
 	*ret = own;
@@ -87,20 +92,6 @@ int attr_get(struct fs *fs, struct inode *inode, struct statx *ret)
 	return 0;
 }
 
-/* Copies an access ACL; a directory without one has none to copy. */
-static void copy_acl(int from, int to)
-{
-	char source[32], target[32], acl[4096];
-	ssize_t size;
-
-	snprintf(source, sizeof(source), "/proc/self/fd/%d", from);
-	snprintf(target, sizeof(target), "/proc/self/fd/%d", to);
-	size = getxattr(source, "system.posix_acl_access", acl, sizeof(acl));
-	if (size > 0)
-		(void)setxattr(target, "system.posix_acl_access", acl,
-			       (size_t)size, 0);
-}
-
 int attr_detach_shadow(struct fs *fs, struct inode *shadow, int fd)
 {
 	_cleanup_handle_ struct handle *directory = NULL;
@@ -119,8 +110,8 @@ int attr_detach_shadow(struct fs *fs, struct inode *shadow, int fd)
 		return -errno;
 	/* A plain user's daemon may not give files away; its users are one. */
 	(void)fchownat(fd, "", model.st_uid, model.st_gid, AT_EMPTY_PATH);
-	copy_acl(handle_fd(directory), fd);
-	if (fchmodat(cred_proc_fd(), fd_name(fd, name), model.st_mode & 03777, 0) < 0)
+	(void)copy_xattr(handle_fd(directory), fd, "system.posix_acl_access");
+	if (fchmodat(cred_proc_fd(), fd_name(fd, name), attr_shadow_mode(model.st_mode), 0) < 0)
 		return -errno;
 	return 0;
 }

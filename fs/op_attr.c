@@ -49,6 +49,8 @@ static int change_mode(struct request *r, int fd, mode_t mode)
 	_cleanup_handle_ struct handle *writer = NULL;
 	char name[FD_NAME_SIZE];
 
+	if (inode_kind(r->inode) == INODE_SHADOW)
+		mode = attr_shadow_mode(mode);
 	/*
 	 * Who has the file open for writing may go on writing, but a plain user's
 	 * daemon can't open it any more once the permission is gone: open it now.

@@ -226,11 +226,15 @@ void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
 static int do_removexattr(struct request *r, const char *name)
 {
 	_cleanup_subject_ struct subject subject = { 0 };
+	bool acl = starts_with(name, acl_prefix);
 	int result, err;
 
 	if (is_virtual(r, name))
 		return -EPERM;
 	err = find_subject(r, true, false, &subject);
+	if (!err && acl && inode_kind(r->inode) == INODE_SHADOW)
+		err = attr_detach_shadow(r->fs, r->inode,
+					 handle_fd(subject.handle));
 	if (err)
 		return err;
 	result = follows(r) ? removexattr(subject.path, name)
@@ -238,7 +242,7 @@ static int do_removexattr(struct request *r, const char *name)
 	if (result == 0 && strcmp(name, "security.capability") == 0)
 		inode_set_capability_removed(r->inode);
 	err = result < 0 ? -errno : 0;
-	if (!err && starts_with(name, acl_prefix))
+	if (!err && acl)
 		reply_tell_shadow(r);
 	return err;
 }

@@ -76,13 +76,13 @@ static bool is_removed(int fd)
 static int open_cache(struct fs *fs, struct inode *shadow, struct handle **ret)
 {
 	struct handle *handle;
-	int err = inode_open(fs->inodes, shadow, HANDLE_PATH, &handle);
+	int err;
 
-	if (!err && is_removed(handle_fd(handle))) {
-		/* rmdir took it, and perhaps someone has made it anew. */
+	/* What rmdir took someone may have made anew, and rmdir have taken again. */
+	while (!(err = inode_open(fs->inodes, shadow, HANDLE_PATH, &handle)) &&
+	       is_removed(handle_fd(handle))) {
 		handle_put(handle);
 		inode_close(fs->inodes, shadow);
-		err = inode_open(fs->inodes, shadow, HANDLE_PATH, &handle);
 	}
 	if (!err)
 		*ret = handle;
@@ -92,12 +92,15 @@ static int open_cache(struct fs *fs, struct inode *shadow, struct handle **ret)
 static int open_cache_to_change(struct fs *fs, struct inode *shadow,
 				struct handle **ret)
 {
-	int err = open_cache(fs, shadow, ret);
+	int err;
 
-	if (err != -ENOENT)
-		return err;
-	err = make_cache(fs, shadow);
-	return err ? err : open_cache(fs, shadow, ret);
+	do {
+		err = open_cache(fs, shadow, ret);
+		if (err != -ENOENT)
+			return err;
+		err = make_cache(fs, shadow);
+	} while (!err);
+	return err;
 }
 
 static int check_writable(const struct fs *fs, const struct inode *inode)

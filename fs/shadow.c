@@ -9,19 +9,19 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/xattr.h>
 
-#include "log.h"
-
-#define MODE_AS_SOURCE 01700
+/*
+ * Setuid means nothing on a directory, and POSIX lets chmod(2) ignore it there:
+ * so no user's mode has it, and no chown or ACL clears it (fs/open.c,
+ * chown_common(); fs/posix_acl.c, posix_acl_update_mode()).
+ */
+#define MODE_AS_SOURCE (S_ISUID | 0700)
 
 enum {
 	/* "s-" and three numbers of 16 digits with dots between. */
 	SHADOW_NAME_SIZE = 2 + 3 * 17,
 	/* That, a slash, and the longest name of a part. */
 	PART_PATH_SIZE = SHADOW_NAME_SIZE + 16,
-	/* How often a maker begins anew when the shadow goes meanwhile. */
-	MAX_TRIES = 8,
 };
 
 static const char *const part_names[SHADOW_PARTS] = {
@@ -33,7 +33,7 @@ static const char *const part_names[SHADOW_PARTS] = {
 
 bool shadow_follows_source(unsigned mode)
 {
-	return (mode & 07777 & ~(unsigned)S_ISGID) == MODE_AS_SOURCE;
+	return mode & S_ISUID;
 }
 
 static void shadow_name(const struct file_id *id, char ret[SHADOW_NAME_SIZE])
@@ -78,30 +78,32 @@ int shadow_open(const struct store *store, enum shadow_part part,
 }
 
 /*
- * What is created in the part inherits from it, so it takes from the source's
+ * What is created in the part @fd inherits from it, so it takes from the source's
  * directory what is inherited.  Less than that is no error: a plain user can't
  * give a group away that is not theirs.
  */
-static void inherit_from(int model, int store_root, const char *name)
+static int inherit_from(int model, int fd)
 {
-	char from[64], to[64 + STORE_SPARE_SIZE], acl[4096];
-	mode_t mode = MODE_AS_SOURCE;
+	char name[PROC_NAME_SIZE];
 	struct stat st;
-	ssize_t size;
 
-	if (fstat(model, &st) < 0)
-		return;
-	if (fchownat(store_root, name, st.st_uid, st.st_gid, 0) < 0)
-		(void)fchownat(store_root, name, (uid_t)-1, st.st_gid, 0);
-	mode |= st.st_mode & S_ISGID;
-	(void)fchmodat(store_root, name, mode, 0);
+	if (fstat(model, &st) < 0 ||
+	    chmod(proc_name(fd, name), MODE_AS_SOURCE | (st.st_mode & S_ISGID)) < 0)
+		return -errno;
+	(void)copy_xattr(model, fd, "system.posix_acl_default");
+	/* The owner last: the rest is then another's to change.  A directory keeps
+	 * its bits. */
+	if (fchownat(fd, "", st.st_uid, st.st_gid, AT_EMPTY_PATH) < 0)
+		(void)fchownat(fd, "", (uid_t)-1, st.st_gid, AT_EMPTY_PATH);
+	return 0;
+}
 
-	snprintf(from, sizeof(from), "/proc/self/fd/%d", model);
-	size = getxattr(from, "system.posix_acl_default", acl, sizeof(acl));
-	if (size <= 0)
-		return;
-	snprintf(to, sizeof(to), "/proc/self/fd/%d/%s", store_root, name);
-	(void)setxattr(to, "system.posix_acl_default", acl, (size_t)size, 0);
+/* Whether the source's directory @model was removed since it was opened. */
+static bool is_gone(int model)
+{
+	struct stat st;
+
+	return fstat(model, &st) < 0 || st.st_nlink == 0;
 }
 
 /* Removes the shadow itself, if it has no part.  A maker of one tries again. */
@@ -113,27 +115,34 @@ static void remove_empty(const struct store *store, const struct file_id *id)
 	(void)unlinkat(store->root, name, AT_REMOVEDIR);
 }
 
+/* Makes the part in a shadow that is there: -EEXIST when someone was faster. */
 static int make_in_shadow(struct store *store, enum shadow_part part,
 			  const struct file_id *id, int model)
 {
 	char path[PART_PATH_SIZE], making[STORE_SPARE_SIZE];
 	int err;
 
-	/* It gets its name when it is whole, so that nobody makes a file in it that
-	 * has not inherited. */
 	store_spare_name(store, making);
 	if (mkdirat(store->root, making, 0700) < 0)
 		return -errno;
-	inherit_from(model, store->root, making);
+	_cleanup_close_ int fd = openat(store->root, making, O_PATH | O_DIRECTORY |
+					O_NOFOLLOW | O_CLOEXEC);
+	/* It gets its name when it is whole, so that nobody makes a file in it that
+	 * has not inherited. */
+	err = fd < 0 ? -errno : inherit_from(model, fd);
 	part_path(part, id, path);
-	if (renameat2(store->root, making, store->root, path, RENAME_NOREPLACE) == 0)
-		return 0;
-	err = -errno;
-	unlinkat(store->root, making, AT_REMOVEDIR);
-	return err == -EEXIST ? 0 : err;
+	if (!err && renameat2(store->root, making, store->root, path,
+			      RENAME_NOREPLACE) < 0)
+		err = -errno;
+	if (err)
+		unlinkat(store->root, making, AT_REMOVEDIR);
+	return err;
 }
 
-/* Gives @id a shadow, if it has none, and in it the part. */
+/*
+ * Gives @id a shadow, if it has none, and in it the part.  -ENOENT: the shadow was
+ * dropped meanwhile.
+ */
 static int make_part(struct store *store, enum shadow_part part,
 		     const struct file_id *id, int model)
 {
@@ -144,22 +153,28 @@ static int make_part(struct store *store, enum shadow_part part,
 	if (mkdirat(store->root, name, 0700) < 0 && errno != EEXIST)
 		return -errno;
 	err = make_in_shadow(store, part, id, model);
-	if (err)
+	if (err && err != -EEXIST) {
 		remove_empty(store, id);
-	return err;
+		return err;
+	}
+	/* A directory goes first and its shadow is dropped after that: either the part
+	 * is found by who drops it, or the directory is found gone here. */
+	if (is_gone(model))
+		shadow_drop(store, id);
+	return 0;
 }
 
 int shadow_make(struct store *store, enum shadow_part part,
 		const struct file_id *id, int model, int *ret_fd)
 {
-	int err = shadow_open(store, part, id, ret_fd);
+	int err;
 
-	/* -ENOENT from making: the shadow was dropped under our hands. */
-	for (int tries = 0; err == -ENOENT && tries < MAX_TRIES; tries++) {
+	do {
+		err = shadow_open(store, part, id, ret_fd);
+		if (err != -ENOENT || is_gone(model))
+			return err;
 		err = make_part(store, part, id, model);
-		if (!err)
-			err = shadow_open(store, part, id, ret_fd);
-	}
+	} while (!err || err == -ENOENT);
 	return err;
 }
 

@@ -1,5 +1,8 @@
 /*
  * The store: a tmpfs of our own.  What is kept in it is shadow.c's to say.
+ *
+ * Names in its root: "s-" are shadows, "m-" what is in the making, "x-" trees on their
+ * way out.
  */
 #include "store.h"
 
@@ -16,6 +19,7 @@
 #include <sys/wait.h>
 
 #include "log.h"
+#include "trees.h"
 #include "util.h"
 
 /* Each level costs a descriptor; caches are flat. */
@@ -118,7 +122,7 @@ int store_create(struct store *ret, uint64_t size, uint64_t inodes)
 		root = make_tmpfs_in_namespace(size, inodes + STORE_OWN_INODES);
 	if (root < 0)
 		return root;
-	if (mkdirat(root, "empty", 0500) < 0)
+	if (mkdirat(root, "empty", 0500) < 0 || fchmodat(root, "empty", 0500, 0) < 0)
 		return -errno;
 	_cleanup_close_ int empty = openat(root, "empty",
 					   O_PATH | O_DIRECTORY | O_CLOEXEC);
@@ -145,26 +149,45 @@ void store_destroy(struct store *store)
 
 void store_spare_name(struct store *store, char ret[STORE_SPARE_SIZE])
 {
-	snprintf(ret, STORE_SPARE_SIZE, "x-%" PRIu64,
+	snprintf(ret, STORE_SPARE_SIZE, "m-%" PRIu64,
 		 atomic_fetch_add(&store->serial, 1));
+}
+
+/* Tries again what could not be removed, for want of a descriptor perhaps. */
+static void remove_left_behind(struct store *store)
+{
+	_cleanup_dir_ DIR *root = NULL;
+	struct dirent *entry;
+
+	if (!atomic_exchange(&store->left_behind, false))
+		return;
+	if (open_dir_at(store->root, ".", &root) < 0) {
+		atomic_store(&store->left_behind, true);
+		return;
+	}
+	while ((entry = readdir(root)))
+		if (starts_with(entry->d_name, "x-") &&
+		    trees_remove(&store->serial, store->root, entry->d_name) < 0)
+			atomic_store(&store->left_behind, true);
 }
 
 void store_remove(struct store *store, const char *name)
 {
-	char going[STORE_SPARE_SIZE];
+	char going[TREES_NAME_SIZE];
 	int err;
 
-	store_spare_name(store, going);
-	if (renameat(store->root, name, store->root, going) < 0) {
-		err = -errno;
-		if (err != -ENOENT)
-			log_warning("store: can't drop '%s': %s", name, strerror(-err));
+	remove_left_behind(store);
+	/* Out of the way first, so that nobody meets it half removed. */
+	err = trees_move_aside(&store->serial, store->root, name, store->root, going);
+	if (err == -ENOENT)
 		return;
-	}
-	err = remove_tree_at(store->root, going);
-	if (err)
-		log_warning("store: can't remove '%s', its memory stays in use: %s",
-			    going, strerror(-err));
+	if (!err)
+		err = trees_remove(&store->serial, store->root, going);
+	if (!err)
+		return;
+	atomic_store(&store->left_behind, true);
+	log_warning("store: can't remove '%s' yet, its memory stays in use: %s", name,
+		    strerror(-err));
 }
 
 /* Counts the regular files below a directory; what goes meanwhile does not count. */

@@ -5,10 +5,13 @@
 #include "util.h"
 
 #include <fcntl.h>
+#include <linux/limits.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/xattr.h>
 
-enum { MAX_DEPTH = 1000 };
+enum { MAX_DEPTH = 100 };
 
 bool starts_with(const char *text, const char *prefix)
 {
@@ -81,6 +84,27 @@ static int remove_level(int at, const char *name, int depth)
 int remove_tree_at(int dirfd, const char *name)
 {
 	return remove_level(dirfd, name, 0);
+}
+
+const char *proc_name(int fd, char ret[PROC_NAME_SIZE])
+{
+	snprintf(ret, PROC_NAME_SIZE, "/proc/self/fd/%d", fd);
+	return ret;
+}
+
+int copy_xattr(int from, int to, const char *name)
+{
+	_cleanup_free_ char *value = malloc(XATTR_SIZE_MAX);
+	char path[PROC_NAME_SIZE];
+	ssize_t size;
+
+	if (!value)
+		return -ENOMEM;
+	size = getxattr(proc_name(from, path), name, value, XATTR_SIZE_MAX);
+	if (size < 0)
+		return errno == ENODATA || errno == EOPNOTSUPP ? 0 : -errno;
+	return setxattr(proc_name(to, path), name, value, (size_t)size, 0) < 0
+		? -errno : 0;
 }
 
 int thread_start(pthread_t *ret, void *(*run)(void *data), void *data)

@@ -15,6 +15,10 @@ uint64_t attr_ino(struct fs *fs, enum inode_kind kind, uint64_t dev, uint64_t in
 /* The attributes of @inode.  Returns 0 or negative errno. */
 int attr_get(struct fs *fs, struct inode *inode, struct statx *ret);
 
+/* The bits of @mode that a `__pycache__` can have of its own: all but setuid, which
+ * means nothing on a directory and marks those that follow theirs in the store. */
+mode_t attr_shadow_mode(mode_t mode);
+
 /*
  * Gives the `__pycache__` @shadow, whose part of the store @fd is, owner, mode and
  * ACLs of its own, equal to those of its directory, unless it has its own already.

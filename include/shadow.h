@@ -51,7 +51,8 @@ int shadow_remove_cache(const struct store *store, const struct file_id *id);
 /* Whether @name, in the root of the store, is a shadow; then whose. */
 bool shadow_parse(const char *name, struct file_id *ret);
 
-/* Removes @id's shadow with all that it holds.  Errors are left to a warning. */
+/* Removes @id's shadow with all that it holds: see store_remove().  Call after the
+ * directory itself is removed. */
 void shadow_drop(struct store *store, const struct file_id *id);
 
 /*
@@ -82,8 +83,8 @@ void shadow_unstamp(const struct store *store, const struct file_id *id,
 
 /*
  * A SHADOW_CACHE shows its source directory's owner and mode until chmod, chown or
- * an ACL gives it its own.  On the tmpfs, a mode of 01700 beside the setgid bit
- * says "as the source's directory".
+ * an ACL gives it its own.  Until then its own @mode has the setuid bit, which
+ * whoever changes or shows a mode must mask.
  */
 bool shadow_follows_source(unsigned mode);
 

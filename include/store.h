@@ -10,6 +10,7 @@
 #ifndef PYCACHEFS_STORE_H
 #define PYCACHEFS_STORE_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -21,7 +22,8 @@ struct store {
 	uint64_t dev;		/* st_dev of the tmpfs */
 	uint64_t size;		/* its limit in bytes */
 	uint64_t inodes;	/* its limit of files and directories */
-	_Atomic uint64_t serial;	/* names what is being removed */
+	_Atomic uint64_t serial;	/* names what is made or removed */
+	_Atomic bool left_behind;	/* something waits to be removed */
 };
 
 /* Inodes that are no caller's: the root and the empty directory. */
@@ -47,9 +49,9 @@ enum { STORE_SPARE_SIZE = 2 + 21 };
 void store_spare_name(struct store *store, char ret[STORE_SPARE_SIZE]);
 
 /*
- * Removes what is called @name in the root of the store, with all below it; out of
- * the way first, so that nobody meets it half removed.  A missing name is no error,
- * and others are left to a warning.
+ * Removes what is called @name in the root of the store, with all below it, however
+ * deep.  A missing name is no error.  What can't be removed now, which is told by a
+ * warning, is tried again when something else is removed.
  */
 void store_remove(struct store *store, const char *name);
 

@@ -67,10 +67,19 @@ int dir_reopen(int fd, DIR **ret);
 
 /*
  * Removes @name below @dirfd, whatever it is, with all below it.  Stops at the
- * first error.  Trees deeper than 1,000 levels give -ELOOP, since each level
- * costs a descriptor.  Returns 0 or negative errno; a missing name is 0.
+ * first error.  Trees deeper than 100 levels give -ELOOP, since each level costs
+ * a descriptor.  Returns 0 or negative errno; a missing name is 0.
  */
 int remove_tree_at(int dirfd, const char *name);
+
+/* A path to what @fd is open for, which may be O_PATH, for calls that take no such
+ * descriptor.  Returns @ret. */
+enum { PROC_NAME_SIZE = 32 };
+const char *proc_name(int fd, char ret[PROC_NAME_SIZE]);
+
+/* Copies the xattr @name between two descriptors, which may be O_PATH.  Returns 0,
+ * also when there is none to copy, or negative errno. */
+int copy_xattr(int from, int to, const char *name);
 
 /* Starts a thread that no signal is delivered to: signals are the main thread's.
  * Returns 0 or negative errno. */

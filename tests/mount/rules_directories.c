@@ -4,6 +4,8 @@
  */
 #include "rules_common.h"
 
+#include <sys/statvfs.h>
+
 static void put(const struct fixture *f, const char *dir, const char *text)
 {
 	write_text(in(in(on(f, dir), "__pycache__"), "m.pyc"), text);
@@ -84,6 +86,48 @@ static void a_directory_goes_with_its_cache_entries(void **state)
 	assert_works(mkdir(on(f, "e"), 0755));
 	assert_lists(on(f, "e/__pycache__"), "");
 	assert_missing(on(f, "e/.cache"));
+}
+
+static bool store_is_empty(void *path)
+{
+	struct statvfs fs;
+
+	return statvfs(path, &fs) == 0 && fs.f_ffree == fs.f_files;
+}
+
+/* A process may stand in what is gone. */
+static void nothing_is_made_for_a_directory_that_is_gone(void **state)
+{
+	struct fixture *f = *state;
+	int cache, used, other;
+
+	assert_works(mkdir(on(f, "e"), 0755));
+	assert_works(mkdir(on(f, "g"), 0755));
+	put(f, "g", "code");
+	cache = open(on(f, "e/__pycache__"), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	used = open(on(f, "g/__pycache__"), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	other = open(on(f, "d/__pycache__"), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	assert_true(cache >= 0 && used >= 0 && other >= 0);
+	assert_works(rmdir(on(f, "e")));
+	assert_works(rmdir(on(f, "g")));
+	/* Replaced is as gone as removed. */
+	assert_works(mkdir(on(f, "new"), 0755));
+	assert_works(rename(on(f, "new"), on(f, "d")));
+	for (int i = 0; i < 3; i++) {
+		int fd = i == 0 ? cache : i == 1 ? used : other;
+
+		assert_int_equal(outcome_open(openat(fd, "m.pyc", O_WRONLY | O_CREAT,
+						     0644)), ENOENT);
+		assert_fails(mkdirat(fd, "build", 0755), ENOENT);
+		assert_fails(symlinkat("m", fd, "link"), ENOENT);
+		assert_int_equal(outcome_open(openat(fd, ".", O_TMPFILE | O_WRONLY,
+						     0644)), ENOENT);
+	}
+	close(cache);
+	close(used);
+	close(other);
+	KEEP(left, on(f, "d/__pycache__"));
+	assert_true(eventually(DEADLINE, store_is_empty, left));
 }
 
 static void a_directory_goes_with_what_is_stale_in_it(void **state)
@@ -326,6 +370,7 @@ int main(void)
 	int skip = fixture_possible();
 	const struct CMUnitTest tests[] = {
 		STALE(a_directory_goes_with_its_cache_entries),
+		STALE(nothing_is_made_for_a_directory_that_is_gone),
 		STALE(a_directory_goes_with_what_is_stale_in_it),
 		STALE(a_directory_never_looked_into_goes_too),
 		STALE(rm_removes_a_tree_with_what_is_stale_in_it),

@@ -3,26 +3,7 @@
  * its directory's owner, group and mode, and what is made in it belongs to whoever
  * made it, as natively.
  */
-#include "rules_common.h"
-
-#include <sys/xattr.h>
-
-#define ALICE 1000
-#define BOB 1001
-#define GROUP 2000
-
-static int make_project(const char *source, void *data)
-{
-	(void)data;
-	assert_works(mkdir(in(source, "d"), 0755));
-	write_text(in(source, "d/m.py"), "m = 1\n");
-	return 0;
-}
-
-static struct fixture_options project = { .prepare = make_project };
-static struct fixture_options project_in_place = {
-	.prepare = make_project, .in_place = true,
-};
+#include "users_common.h"
 
 /* What is cached is believed for longer than any test takes. */
 static struct fixture_options cached = {
@@ -32,29 +13,7 @@ static struct fixture_options cached_in_place = {
 	.prepare = make_project, .options = "timeout=600", .in_place = true,
 };
 
-/* The scratch directory is its owner's alone until others are let in. */
-static int users_begin(void **state)
-{
-	struct fixture *f;
-
-	fixture_begin(state);
-	f = *state;
-	assert_works(chmod(f->top, 0755));
-	return 0;
-}
-
 /* Calls that a user makes; each returns the errno. */
-static int make_file(void *path)
-{
-	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666), error;
-
-	if (fd < 0)
-		return errno;
-	error = write(fd, "code", 4) == 4 ? 0 : errno;
-	close(fd);
-	return error;
-}
-
 static int make_directory(void *path)
 {
 	return outcome(mkdir(path, 0777));
@@ -95,57 +54,10 @@ static int give_to_group(void *path)
 	return outcome(chown(path, (uid_t)-1, GROUP));
 }
 
-/* @user does @call to @name of the mount's d/__pycache__. */
-static int does(const struct fixture *f, uid_t user, int (*call)(void *),
-		const char *name)
-{
-	KEEP(path, in(on(f, "d/__pycache__"), name));
-
-	return as_user(user, user, NULL, 0, call, path);
-}
-
 static void set_d(const struct fixture *f, uid_t uid, gid_t gid, mode_t mode)
 {
 	assert_works(chown(on(f, "d"), uid, gid));
 	assert_works(chmod(on(f, "d"), mode));
-}
-
-static void assert_owned(const char *path, uid_t uid, gid_t gid, mode_t mode)
-{
-	struct stat st;
-
-	assert_works(lstat(path, &st));
-	assert_int_equal(st.st_uid, uid);
-	assert_int_equal(st.st_gid, gid);
-	if (!S_ISLNK(st.st_mode))
-		assert_int_equal(st.st_mode & 07777, mode);
-}
-
-/* A path and how it is to be owned, for eventually(). */
-struct owned {
-	char path[1024];
-	struct stat like;
-};
-
-static bool is_owned(void *data)
-{
-	const struct owned *owned = data;
-	struct stat st;
-
-	return stat(owned->path, &st) == 0 &&
-		st.st_uid == owned->like.st_uid &&
-		st.st_gid == owned->like.st_gid &&
-		st.st_mode == owned->like.st_mode;
-}
-
-static bool carries_soon(const struct fixture *f)
-{
-	struct owned owned;
-
-	assert_works(stat(behind(f, "d"), &owned.like));
-	snprintf(owned.path, sizeof(owned.path), "%s/d/__pycache__",
-		 f->mountpoint);
-	return eventually(DEADLINE, is_owned, &owned);
 }
 
 static void what_is_made_belongs_to_who_made_it(void **state)
@@ -199,6 +111,56 @@ static void it_follows_when_its_directory_is_changed(void **state)
 	assert_works(chmod(behind(f, "d"), 0777));
 	assert_true(carries_soon(f));
 	assert_int_equal(does(f, ALICE, make_file, "n"), 0);
+}
+
+/* Also after something was written to it, and whatever is done to its directory. */
+static void it_follows_owner_group_bits_and_lists(void **state)
+{
+	struct fixture *f = *state;
+
+	write_text(on(f, "d/__pycache__/m.pyc"), "code");
+	assert_works(chown(on(f, "d"), ALICE, GROUP));
+	assert_true(carries_soon(f));
+	assert_works(chmod(on(f, "d"), 02775));
+	assert_true(carries_soon(f));
+	assert_works(chown(on(f, "d"), BOB, BOB));
+	assert_true(carries_soon(f));
+	free(command_output(NULL, "setfacl", "-m", "u:1000:rwx", on(f, "d"), NULL));
+	assert_true(carries_soon(f));
+	free(command_output(NULL, "setfacl", "-b", on(f, "d"), NULL));
+	assert_true(carries_soon(f));
+	assert_works(chmod(on(f, "d"), 01711));
+	assert_true(carries_soon(f));
+}
+
+static void a_mode_of_its_own_is_kept_whatever_it_is(void **state)
+{
+	/* What is given and what it then has: setuid means nothing there. */
+	static const mode_t given[][2] = {
+		{ 01700, 01700 }, { 03700, 03700 }, { 0700, 0700 },
+		{ 04700, 0700 }, { 06755, 02755 }, { 0, 0 },
+	};
+	struct fixture *f = *state;
+
+	for (size_t i = 0; i < sizeof(given) / sizeof(*given); i++) {
+		char name[20];
+
+		snprintf(name, sizeof(name), "own%zu", i);
+		KEEP(dir, on(f, name));
+		assert_works(mkdir(dir, 0755));
+		KEEP(cache, in(dir, "__pycache__"));
+		assert_works(chmod(cache, given[i][0]));
+		assert_owned(cache, 0, 0, given[i][1]);
+		assert_works(chmod(dir, 0777));
+		assert_works(chown(dir, ALICE, GROUP));
+		/* Asked for anew, by whoever has not seen it. */
+		assert_works(rename(dir, in(f->mountpoint, "renamed")));
+		assert_owned(on(f, "renamed/__pycache__"), 0, 0, given[i][1]);
+		assert_works(rename(on(f, "renamed"), dir));
+		/* An owner of its own makes it no follower either. */
+		assert_works(chown(cache, BOB, BOB));
+		assert_owned(cache, BOB, BOB, given[i][1]);
+	}
 }
 
 static void who_may_not_write_the_directory_gets_eacces(void **state)
@@ -369,103 +331,19 @@ static void the_umask_of_the_caller_counts(void **state)
 	assert_owned(on(f, "d/__pycache__/open"), ALICE, ALICE, 0777);
 }
 
-/* Compares modes and both ACLs of a name here and on a plain directory. */
-static void assert_same_acl(const char *ours, const char *plain)
-{
-	static const char *const names[] = {
-		"system.posix_acl_access", "system.posix_acl_default",
-	};
-	struct stat here, there;
-
-	assert_works(stat(ours, &here));
-	assert_works(stat(plain, &there));
-	assert_int_equal(here.st_mode, there.st_mode);
-	for (int i = 0; i < 2; i++) {
-		char a[256] = "", b[256] = "";
-		ssize_t in_ours = getxattr(ours, names[i], a, sizeof(a));
-		int error = outcome(in_ours);
-		ssize_t in_plain = getxattr(plain, names[i], b, sizeof(b));
-
-		assert_int_equal(error, outcome(in_plain));
-		assert_int_equal(in_ours, in_plain);
-		assert_memory_equal(a, b, sizeof(a));
-	}
-}
-
-/* Sets a default ACL by setfacl(1), then makes a file and a directory. */
-static void give_default_acl(const char *dir)
-{
-	free(command_output(NULL, "setfacl", "-d", "-m",
-			    "u::rwx,u:1000:rwx,g::rx,g:2000:rw,o::-", dir,
-			    NULL));
-}
-
-static void make_below(const char *dir)
-{
-	mode_t mask = umask(077);
-
-	assert_int_equal(make_file((void *)(uintptr_t)in(dir, "file")), 0);
-	assert_works(mkdir(in(dir, "sub"), 0777));
-	assert_int_equal(make_file((void *)(uintptr_t)in(dir, "sub/file")), 0);
-	umask(mask);
-}
-
-static void assert_same_below(const char *ours, const char *plain)
-{
-	KEEP(a, ours);
-	KEEP(b, plain);
-
-	assert_same_acl(in(a, "file"), in(b, "file"));
-	assert_same_acl(in(a, "sub"), in(b, "sub"));
-	assert_same_acl(in(a, "sub/file"), in(b, "sub/file"));
-}
-
-static void a_default_acl_counts(void **state)
-{
-	struct fixture *f = *state;
-
-	KEEP(cache, on(f, "d/__pycache__"));
-	KEEP(plain, in(f->plain, "__pycache__"));
-	assert_works(mkdir(plain, 0755));
-	give_default_acl(plain);
-	make_below(plain);
-	assert_works(mkdir(in(cache, "acl"), 0755));
-	give_default_acl(in(cache, "acl"));
-	make_below(in(cache, "acl"));
-	assert_same_below(in(cache, "acl"), plain);
-}
-
-/* A `__pycache__` that is made natively inherits its directory's. */
-static void the_default_acl_of_the_directory_is_inherited(void **state)
-{
-	struct fixture *f = *state;
-
-	give_default_acl(f->plain);
-	KEEP(plain, in(f->plain, "__pycache__"));
-	assert_works(mkdir(plain, 0777));
-	make_below(plain);
-	assert_works(mkdir(on(f, "e"), 0755));
-	give_default_acl(on(f, "e"));
-	KEEP(cache, on(f, "e/__pycache__"));
-	make_below(cache);
-	assert_same_below(cache, plain);
-}
-
 #define CACHED(test) \
 	{ #test, test, users_begin, fixture_end, &cached }, \
 	{ #test " (in place)", test, users_begin, fixture_end, &cached_in_place }
-#define USERS(test) \
-	{ #test, test, users_begin, fixture_end, &project }, \
-	{ #test " (in place)", test, users_begin, fixture_end, \
-	  &project_in_place }
 
 int main(void)
 {
-	int skip = fixture_possible();
+	int skip = users_possible();
 	const struct CMUnitTest tests[] = {
 		USERS(what_is_made_belongs_to_who_made_it),
 		USERS(it_carries_owner_group_and_mode),
 		USERS(it_follows_when_its_directory_is_changed),
+		USERS(it_follows_owner_group_bits_and_lists),
+		USERS(a_mode_of_its_own_is_kept_whatever_it_is),
 		USERS(who_may_not_write_the_directory_gets_eacces),
 		USERS(who_may_not_look_into_the_directory_sees_nothing),
 		USERS(a_sticky_directory_protects_what_others_made),
@@ -473,15 +351,9 @@ int main(void)
 		USERS(a_setgid_directory_hands_its_group_on),
 		USERS(supplementary_groups_count),
 		USERS(the_umask_of_the_caller_counts),
-		USERS(a_default_acl_counts),
-		USERS(the_default_acl_of_the_directory_is_inherited),
 	};
 
 	if (skip)
 		return skip;
-	if (geteuid() != 0) {
-		print_message("only root can become other users\n");
-		return getenv("PYCACHEFS_MUST_RUN") ? 1 : 77;
-	}
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
@@ -281,6 +282,117 @@ static void dropping_takes_all_parts_of_one(void **state)
 	close(fd);
 }
 
+/* A chain of @depth directories below @at, each with a file beside the next. */
+static void make_chain(int at, int depth)
+{
+	int fd = dup(at);
+
+	for (int i = 0; i < depth; i++) {
+		assert_int_equal(mknodat(fd, "file", S_IFREG | 0600, 0), 0);
+		assert_int_equal(mkdirat(fd, "d", 0755), 0);
+		int next = openat(fd, "d", O_PATH | O_CLOEXEC);
+
+		assert_true(next >= 0);
+		close(fd);
+		fd = next;
+	}
+	close(fd);
+}
+
+/* Drops @id with room for no more than @spare descriptors; returns what was said. */
+static char *drop_with_few(struct store *store, const struct file_id *id, int spare)
+{
+	int taken[256], count = 0, fd;
+	struct rlimit limit, few;
+
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+	few = limit;
+	few.rlim_cur = ARRAY_SIZE(taken);
+	unit_listen();
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+	while ((fd = dup(store->root)) >= 0)
+		taken[count++] = fd;
+	while (spare-- > 0)
+		close(taken[--count]);
+	shadow_drop(store, id);
+	while (count > 0)
+		close(taken[--count]);
+	setrlimit(RLIMIT_NOFILE, &limit);
+	return unit_said();
+}
+
+static void assert_empty(const struct store *store)
+{
+	struct store_usage used;
+
+	assert_int_equal(store_usage(store, &used), 0);
+	assert_int_equal(used.used, 0);
+	assert_int_equal(used.inodes_used, 0);
+}
+
+enum { DEEP = 3000, WIDE = 50 };
+
+static void any_depth_goes_with_two_descriptors(void **state)
+{
+	struct fixed *fixed = *state;
+	struct store store;
+	char name[16];
+	int fd;
+
+	assert_int_equal(store_create(&store, SIZE, 3 * DEEP), 0);
+	assert_int_equal(shadow_make(&store, SHADOW_CACHE, &some_id,
+					 fixed->model_fd, &fd), 0);
+	make_chain(fd, DEEP);
+	for (int i = 0; i < WIDE; i++) {
+		/* Also names that the store would think of. */
+		snprintf(name, sizeof(name), "x-%d", i);
+		assert_int_equal(mkdirat(fd, name, 0), 0);
+		int sub = openat(fd, name, O_PATH | O_CLOEXEC);
+		make_chain(sub, 3);
+		close(sub);
+	}
+	close(fd);
+	char *said = drop_with_few(&store, &some_id, 2);
+	assert_string_equal(said, "");
+	free(said);
+	assert_empty(&store);
+	store_destroy(&store);
+}
+
+static void what_does_not_go_now_goes_later(void **state)
+{
+	struct fixed *fixed = *state;
+	struct file_id other = some_id;
+	int fd = make_part(fixed, SHADOW_CACHE, &some_id);
+
+	other.ino++;
+	make_chain(fd, 10);
+	close(fd);
+	unit_assert_line(drop_with_few(&fixed->store, &some_id, 0),
+			 "its memory stays in use");
+	assert_true(usage(fixed).inodes_used > 0);
+	/* Not met again by its name. */
+	assert_int_equal(shadow_open(&fixed->store, SHADOW_CACHE, &some_id, &fd),
+			 -ENOENT);
+	shadow_drop(&fixed->store, &other);
+	assert_empty(&fixed->store);
+}
+
+static void a_directory_that_is_gone_gets_no_part(void **state)
+{
+	struct fixed *fixed = *state;
+	int fd = 77;
+
+	assert_int_equal(rmdir(fixed->model), 0);
+	for (size_t i = 0; i < PARTS; i++)
+		assert_int_equal(shadow_make(&fixed->store, all_parts[i],
+			&some_id, fixed->model_fd, &fd), -ENOENT);
+	assert_int_equal(shadow_mark(&fixed->store, &some_id, fixed->model_fd,
+				    "x.pyc"), -ENOENT);
+	assert_int_equal(fd, 77);
+	assert_empty(&fixed->store);
+}
+
 static void only_an_empty_cache_is_removed(void **state)
 {
 	struct fixed *fixed = *state;
@@ -366,10 +478,12 @@ static void a_mode_says_whether_it_follows_the_source(void **state)
 		unsigned mode;
 		bool follows;
 	} cases[] = {
-		{ 01700, true }, { S_IFDIR | 01700, true }, { 03700, true },
-		{ S_IFDIR | 03700, true },
-		{ 0700, false }, { 01777, false }, { 01755, false },
-		{ 05700, false }, { 0, false }, { 01600, false }, { 01701, false },
+		{ 04700, true }, { S_IFDIR | 04700, true }, { 06700, true },
+		{ S_IFDIR | 06700, true },
+		/* Whatever a user can give it. */
+		{ 0700, false }, { 01777, false }, { 01700, false },
+		{ 03700, false }, { 0, false }, { 02755, false },
+		{ S_IFDIR | 03777, false },
 	};
 
 	(void)state;
@@ -388,6 +502,9 @@ int main(void)
 		T(no_path_leads_to_it),
 		T(every_identity_has_its_own_parts),
 		T(dropping_takes_all_parts_of_one),
+		T(any_depth_goes_with_two_descriptors),
+		T(what_does_not_go_now_goes_later),
+		T(a_directory_that_is_gone_gets_no_part),
 		T(only_an_empty_cache_is_removed),
 		T(a_mark_stands_until_it_is_taken_away),
 		T(a_stamp_is_the_last_that_was_set),

@@ -254,6 +254,20 @@ static int use_store_as_user(void *data)
 	if (shadow_mark(&store, &some_id, model, "x.pyc") ||
 	    !shadow_is_marked(&store, &some_id, "x.pyc"))
 		return 11;
+	shadow_drop(&store, &some_id);
+	/* Modes bind us, but not for long. */
+	if (shadow_make(&store, SHADOW_CACHE, &some_id, model, &part) ||
+	    mkdirat(part, "a", 0700) || mkdirat(part, "a/b", 0700) ||
+	    mkdirat(part, "a/b/c", 0700) || mkdirat(part, "a/b/c/d", 0700) ||
+	    mkdirat(part, "closed", 0700) || mkdirat(part, "closed/d", 0) ||
+	    fchmodat(part, "a/b/c", 0, 0) || fchmodat(part, "a/b", 0500, 0) ||
+	    fchmodat(part, "a", 0400, 0) || fchmodat(part, "closed", 0, 0) ||
+	    fchmodat(part, ".", 0500, 0))
+		return 13;
+	close(part);
+	shadow_drop(&store, &some_id);
+	if (store_usage(&store, &used) || used.inodes_used)
+		return 14;
 	close(model);
 	store_destroy(&store);
 	return unit_descriptors() == before ? 0 : 12;
