@@ -4,6 +4,7 @@
  */
 #include "discard.h"
 
+#include "inode_spoil.h"
 #include "util.h"
 
 /* Its descriptor, if one is cached, holds memory of the store. */

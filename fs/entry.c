@@ -62,9 +62,13 @@ static int complete(struct fs *fs, struct inode *parent, const struct place *pla
 static int find_shadow(struct fs *fs, struct inode *parent,
 		       const struct place *place, struct fuse_entry_param *ret)
 {
+	struct sighting seen = {
+		.kind = INODE_SHADOW, .id = *inode_id(parent), .mode = S_IFDIR,
+		.parent = parent, .name = place->name,
+		.since = inode_events(fs->inodes), .fd = -1,
+	};
 	struct inode *inode;
-	int err = inode_lookup(fs->inodes, INODE_SHADOW, inode_id(parent), S_IFDIR,
-			       parent, place->name, -1, HANDLE_PATH, &inode);
+	int err = inode_lookup(fs->inodes, &seen, &inode);
 
 	if (err)
 		return err;
@@ -74,19 +78,24 @@ static int find_shadow(struct fs *fs, struct inode *parent,
 }
 
 int entry_open(struct fs *fs, struct inode *parent, const struct place *place,
-	       int fd, enum handle_use open_for, struct fuse_entry_param *ret)
+	       const struct opened *opened, struct fuse_entry_param *ret)
 {
+	struct sighting seen = {
+		.kind = place->kind, .parent = opened->nameless ? NULL : parent,
+		.name = place->name, .since = opened->since, .fd = opened->fd,
+		.open_for = opened->open_for,
+	};
 	struct inode *inode;
-	struct file_id id;
 	struct stat attr;
-	int err = identify(&fs->devices, fd, "", &attr, &id);
+	int err = identify(&fs->devices, seen.fd, "", &attr, &seen.id);
 
 	if (err) {
-		close(fd);
+		close(seen.fd);
 		return err;
 	}
-	err = inode_lookup(fs->inodes, place->kind, &id, attr.st_mode, parent,
-			   place->name, fd, open_for, &inode);
+	seen.mode = attr.st_mode;
+	seen.links = attr.st_nlink;
+	err = inode_lookup(fs->inodes, &seen, &inode);
 	if (err)
 		return err;
 	if (S_ISDIR(attr.st_mode) && !inode_is_watched(inode)) {
@@ -102,16 +111,18 @@ int entry_open(struct fs *fs, struct inode *parent, const struct place *place,
 int entry_find(struct fs *fs, struct inode *parent, const struct place *place,
 	       struct fuse_entry_param *ret)
 {
-	int fd, err = 0;
+	struct opened opened = { .since = inode_events(fs->inodes) };
+	int err = 0;
 
 	if (place->kind == INODE_SHADOW)
 		return find_shadow(fs, parent, place, ret);
 	if (place->kind == INODE_SOURCE) {
-		err = source_open_child(&fs->source, place->dirfd, place->name, &fd);
+		err = source_open_child(&fs->source, place->dirfd, place->name,
+					&opened.fd);
 	} else {
-		fd = openat(place->dirfd, place->name,
-			    O_PATH | O_NOFOLLOW | O_CLOEXEC);
-		err = fd < 0 ? -errno : 0;
+		opened.fd = openat(place->dirfd, place->name,
+				   O_PATH | O_NOFOLLOW | O_CLOEXEC);
+		err = opened.fd < 0 ? -errno : 0;
 	}
-	return err ? err : entry_open(fs, parent, place, fd, HANDLE_PATH, ret);
+	return err ? err : entry_open(fs, parent, place, &opened, ret);
 }

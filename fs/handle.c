@@ -4,49 +4,26 @@
 #include "handle.h"
 
 #include <fcntl.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 #include "cred.h"
+#include "handle_private.h"
 #include "inode.h"
 #include "inode_private.h"
 #include "util.h"
 
-#include <utlist.h>
-
-struct handle {
-	int fd;			/* owned */
-	bool readable, writable;
-	bool keep;		/* as a writer, see settle_one(); handles->lock */
-	_Atomic unsigned refs;
-};
-
-struct handles {
-	struct inode_table *table;	/* borrowed; never changes, as below */
-	struct devices *devices;
-	inode_opener *opener;
-	void *data;
-	uint64_t limit;
-
-	pthread_mutex_t lock;		/* guards all below */
-	struct inode *row;		/* oldest first */
-	uint64_t count;			/* of the row */
-	uint64_t writers;		/* of source files in it */
-	bool stopping;
-	pthread_cond_t changed;		/* writers or stopping */
-};
-
 enum {
-	/* How many of the row one call looks at for one to drop. */
-	MAX_LOOKS = 64,
 	/* The deepest chain of names that is followed: PATH_MAX / 2.  A chain can
 	 * be a loop where directories were moved behind the mount. */
 	MAX_CHAIN = 2048,
+	/* What is pinned may be on its way out: the kernel's word that it forgets
+	 * an unlinked file follows a moment after. */
+	PIN_WAITS = 10, PIN_WAIT_NS = 2000000,
 };
 
-static struct handle *handle_new(int fd, bool readable, bool writable)
+struct handle *handle_new(int fd, bool readable, bool writable)
 {
 	struct handle *handle = malloc(sizeof(*handle));
 
@@ -57,7 +34,7 @@ static struct handle *handle_new(int fd, bool readable, bool writable)
 	handle->fd = fd;
 	handle->readable = readable;
 	handle->writable = writable;
-	handle->keep = false;
+	handle->appends = handle->keep = false;
 	atomic_init(&handle->refs, 1);
 	return handle;
 }
@@ -99,6 +76,8 @@ int handles_create(struct handles **ret, struct inode_table *table, unsigned lim
 	handles->opener = opener;
 	handles->data = data;
 	handles->limit = limit;
+	handles->pin_limit = limit - limit / 4;
+	handles->young = ROW_WRITERS;
 	pthread_mutex_init(&handles->lock, NULL);
 	pthread_condattr_init(&clock);
 	pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
@@ -126,111 +105,108 @@ void handles_figures(struct handles *handles, uint64_t *ret_open,
 	*ret_limit = handles->limit;
 }
 
-/* Whether settling may turn the descriptor into an O_PATH one. */
-static bool is_source_writer(const struct inode *inode)
+static bool writes(enum handle_use use)
 {
-	return inode->handle->writable && !inode->handle->keep &&
-		inode_kind(inode) == INODE_SOURCE;
+	return use == HANDLE_WRITE || use == HANDLE_APPEND;
 }
 
-/* Takes the handle out of the row; the caller puts it without the lock. */
-static struct handle *detach_locked(struct handles *handles, struct inode *inode)
+static bool is_good_for(const struct handle *handle, enum handle_use use)
+{
+	switch (use) {
+	case HANDLE_PATH:
+		return true;
+	case HANDLE_READ:
+		return handle->readable;
+	case HANDLE_WRITE:
+		return handle->writable && !handle->appends;
+	case HANDLE_APPEND:
+		return handle->writable;
+	}
+	return false;
+}
+
+/* A reference to the cached handle, whatever it is good for; or NULL. */
+static struct handle *cached_locked(struct inode *inode, enum handle_use use)
 {
 	struct handle *handle = inode->handle;
 
 	if (!handle)
 		return NULL;
-	if (is_source_writer(inode))
-		handles->writers--;
-	inode->handle = NULL;
-	DL_DELETE2(handles->row, inode, row_prev, row_next);
-	handles->count--;
-	return handle;
-}
-
-static void attach_locked(struct handles *handles, struct inode *inode,
-			  struct handle *handle)
-{
-	inode->handle = handle;
 	inode->used = true;
-	DL_APPEND2(handles->row, inode, row_prev, row_next);
-	handles->count++;
-	if (is_source_writer(inode) && handles->writers++ == 0)
-		pthread_cond_broadcast(&handles->changed);
+	if (writes(use))
+		inode->wrote = true;
+	return handle_ref(handle);
 }
 
-/* Takes one handle out of the row if there are too many, by second chance. */
-static struct handle *evict_locked(struct handles *handles, struct inode *keep)
-{
-	struct inode *last_chance = NULL;
-
-	if (handles->count <= handles->limit)
-		return NULL;
-	for (int look = 0; look < MAX_LOOKS; look++) {
-		struct inode *first = handles->row;
-
-		if (first != keep && !first->pinned) {
-			if (!first->used)
-				return detach_locked(handles, first);
-			last_chance = first;
-		}
-		first->used = false;
-		DL_DELETE2(handles->row, first, row_prev, row_next);
-		DL_APPEND2(handles->row, first, row_prev, row_next);
-	}
-	return last_chance ? detach_locked(handles, last_chance) : NULL;
-}
-
-static bool is_good_for(const struct handle *handle, enum handle_use use)
-{
-	return use == HANDLE_PATH || (use == HANDLE_READ && handle->readable) ||
-		(use == HANDLE_WRITE && handle->writable);
-}
-
-/* A reference to the cached handle, whatever it is good for; or NULL. */
 static struct handle *cached(struct handles *handles, struct inode *inode,
 			     enum handle_use use)
 {
 	struct handle *handle;
 
 	pthread_mutex_lock(&handles->lock);
-	handle = inode->handle;
-	if (handle) {
-		handle_ref(handle);
-		inode->used = true;
-		if (use == HANDLE_WRITE)
-			inode->wrote = true;
-	}
+	handle = cached_locked(inode, use);
+	pthread_mutex_unlock(&handles->lock);
+	return handle;
+}
+
+static void hold_locked(struct handles *handles, struct inode *inode)
+{
+	inode->holds++;
+	row_update_locked(handles, inode);
+}
+
+void handles_unhold(struct handles *handles, struct inode *inode)
+{
+	pthread_mutex_lock(&handles->lock);
+	inode->holds--;
+	row_update_locked(handles, inode);
+	pthread_mutex_unlock(&handles->lock);
+}
+
+/* As cached(), and holds the inode when there is a handle. */
+static struct handle *hold_cached(struct handles *handles, struct inode *inode)
+{
+	struct handle *handle;
+
+	pthread_mutex_lock(&handles->lock);
+	handle = cached_locked(inode, HANDLE_PATH);
+	if (handle)
+		hold_locked(handles, inode);
 	pthread_mutex_unlock(&handles->lock);
 	return handle;
 }
 
 /*
- * Puts @handle, which it takes, into the cache, unless what is there is good for
- * the same @use already.  Returns a reference to the one that is there now.
+ * Puts @handle, which it takes, into the cache, unless what is there will do for
+ * @use, or is a writer that would not come back.  Returns a reference to a handle
+ * that is good for @use; @hold: and holds the inode.
  */
 static struct handle *install(struct handles *handles, struct inode *inode,
-			      struct handle *handle, enum handle_use use)
+			      struct handle *handle, enum handle_use use, bool hold)
 {
-	struct handle *old = NULL, *evicted = NULL, *spare = NULL;
+	/* Two at a time, so that what was held and is too much goes by and by. */
+	struct handle *dropped[3] = { NULL };
+	struct handle *old;
 
 	pthread_mutex_lock(&handles->lock);
-	if (inode->handle && is_good_for(inode->handle, use)) {
-		spare = handle;
-		handle = inode->handle;
+	old = inode->handle;
+	if (old && is_good_for(old, use)) {
+		dropped[0] = handle;
+		handle = handle_ref(old);
 		inode->used = true;
-	} else {
-		old = detach_locked(handles, inode);
-		attach_locked(handles, inode, handle);
-		evicted = evict_locked(handles, inode);
+	} else if (!old || !old->keep || handle->writable) {
+		dropped[0] = row_detach_locked(handles, inode);
+		for (int i = 1; i < 3 && handles->count >= handles->limit; i++)
+			dropped[i] = row_evict_locked(handles);
+		row_attach_locked(handles, inode, handle_ref(handle));
 	}
-	if (use == HANDLE_WRITE)
+	if (writes(use))
 		inode->wrote = true;
-	handle_ref(handle);
+	if (hold)
+		hold_locked(handles, inode);
 	pthread_mutex_unlock(&handles->lock);
-	handle_put(spare);
-	handle_put(old);
-	handle_put(evicted);
+	for (size_t i = 0; i < ARRAY_SIZE(dropped); i++)
+		handle_put(dropped[i]);
 	return handle;
 }
 
@@ -239,32 +215,45 @@ struct handle *handles_take(struct handles *handles, struct inode *inode)
 	struct handle *handle;
 
 	pthread_mutex_lock(&handles->lock);
-	handle = detach_locked(handles, inode);
+	handle = row_detach_locked(handles, inode);
+	if (inode->pinned)
+		handles->pins--;
+	inode->pinned = false;
 	pthread_mutex_unlock(&handles->lock);
 	return handle;
 }
 
-void handles_offer(struct handles *handles, struct inode *inode, int fd,
-		   enum handle_use open_for)
+struct handle *handles_take_unpinned(struct handles *handles, struct inode *inode)
+{
+	struct handle *handle = NULL;
+
+	pthread_mutex_lock(&handles->lock);
+	if (!inode->pinned)
+		handle = row_detach_locked(handles, inode);
+	pthread_mutex_unlock(&handles->lock);
+	return handle;
+}
+
+int handles_offer(struct handles *handles, struct inode *inode, int fd,
+		  enum handle_use open_for, bool keep)
 {
 	struct handle *handle = handle_new(fd, open_for != HANDLE_PATH,
-					   open_for == HANDLE_WRITE);
+					   writes(open_for));
 
-	if (handle)
-		handle_put(install(handles, inode, handle, open_for));
+	if (!handle)
+		return -ENOMEM;
+	handle->keep = keep;
+	handle_put(install(handles, inode, handle, open_for, false));
+	return 0;
 }
 
 /* Makes room after EMFILE or ENFILE.  Returns whether there is hope. */
 static bool make_room(struct handles *handles)
 {
 	struct handle *evicted;
-	uint64_t limit;
 
 	pthread_mutex_lock(&handles->lock);
-	limit = handles->limit;
-	handles->limit = 0;
-	evicted = evict_locked(handles, NULL);
-	handles->limit = limit;
+	evicted = row_evict_locked(handles);
 	pthread_mutex_unlock(&handles->lock);
 	handle_put(evicted);
 	return evicted != NULL;
@@ -275,23 +264,19 @@ static bool is_out_of_descriptors(int err)
 	return err == -EMFILE || err == -ENFILE;
 }
 
-/* Opens @inode at the place where it was last seen, checking its identity. */
-static int open_at_place(struct handles *handles, struct inode *inode, int *ret_fd)
+/* Opens @inode as @name in @parent, checking its identity. */
+static int open_at(struct handles *handles, struct inode *inode,
+		   struct inode *parent, const char *name, int *ret_fd)
 {
-	char name[NAME_SIZE];
-	struct inode *parent = inode_place(handles->table, inode, name);
 	_cleanup_close_ int fd = -1;
 	struct file_id id;
 	struct stat st;
 	int err;
 
-	if (!parent)
-		return -ESTALE;
 	do
 		err = handles->opener(handles->data, parent, inode_kind(inode),
 				      name, &fd);
 	while (is_out_of_descriptors(err) && make_room(handles));
-	inode_put(handles->table, parent);
 	/* A shadow has the identity of its directory, not of what is opened. */
 	if (inode_kind(inode) != INODE_SHADOW) {
 		if (!err)
@@ -308,65 +293,186 @@ static int open_at_place(struct handles *handles, struct inode *inode, int *ret_
 	return 0;
 }
 
-/* Opens @inode by its place; its parent has a handle, or gets one on the way. */
-static int open_one(struct handles *handles, struct inode *inode)
+int handles_check_place(struct handles *handles, struct inode *inode,
+			struct inode *parent, const char *name)
 {
-	int fd, err = open_at_place(handles, inode, &fd);
+	int fd, err = open_at(handles, inode, parent, name, &fd);
 
 	if (!err)
-		handles_offer(handles, inode, fd, HANDLE_PATH);
+		close(fd);
 	return err;
+}
+
+/* Opens @inode by its place and holds it; its parent is held, or need not be open. */
+static int open_one(struct handles *handles, struct inode *inode,
+		    struct handle **ret)
+{
+	char name[NAME_SIZE];
+	struct inode *parent = inode_place(handles->table, inode, name);
+	struct handle *handle;
+	int fd, err;
+
+	if (!parent)
+		return -ESTALE;
+	err = open_at(handles, inode, parent, name, &fd);
+	inode_put(handles->table, parent);
+	if (err)
+		return err;
+	handle = handle_new(fd, false, false);
+	if (!handle)
+		return -ENOMEM;
+	*ret = install(handles, inode, handle, HANDLE_PATH, true);
+	return 0;
+}
+
+/* An inode that is held, with a reference to it and to its handle; or nothing. */
+struct held {
+	struct inode *inode;
+	struct handle *handle;
+};
+
+static void let_go(struct handles *handles, struct held *held)
+{
+	if (!held->inode)
+		return;
+	handles_unhold(handles, held->inode);
+	handle_put(held->handle);
+	inode_put(handles->table, held->inode);
+	*held = (struct held){ 0 };
 }
 
 /*
  * Opens @inode by name from its nearest ancestor that has a descriptor, downward,
- * so that no call recurses however deep the tree is.
+ * so that no call recurses however deep the tree is: each is held until the next
+ * one is open.  Returns 0, with @inode held and its handle, or negative errno.
  */
-static int open_by_chain(struct handles *handles, struct inode *inode)
+static int hold(struct handles *handles, struct inode *inode, struct handle **ret)
 {
 	struct inode *chain[MAX_CHAIN];
+	struct held held = { 0 };
 	int length = 0, err = 0;
 
 	for (struct inode *at = inode_ref(inode); at; ) {
-		struct handle *handle = cached(handles, at, HANDLE_PATH);
-
-		if (handle || length == MAX_CHAIN) {
-			err = handle ? 0 : -ESTALE;
-			handle_put(handle);
+		held.handle = hold_cached(handles, at);
+		if (held.handle) {
+			held.inode = at;
+			break;
+		}
+		if (length == MAX_CHAIN) {
 			inode_put(handles->table, at);
+			err = -ESTALE;
 			break;
 		}
 		chain[length++] = at;
 		at = inode_parent(handles->table, at);
 	}
 	while (length > 0) {
-		struct inode *at = chain[--length];
+		struct held next = { .inode = chain[--length] };
 
 		if (!err)
-			err = open_one(handles, at);
+			err = open_one(handles, next.inode, &next.handle);
 		/* A shadow without anything in the store still has a place. */
-		if (err == -ENOENT && at != inode)
+		if (err == -ENOENT && length > 0)
 			err = -ESTALE;
-		inode_put(handles->table, at);
+		if (err) {
+			inode_put(handles->table, next.inode);
+			continue;
+		}
+		let_go(handles, &held);
+		held = next;
 	}
+	if (err) {
+		let_go(handles, &held);
+		return err;
+	}
+	*ret = held.handle;
+	inode_put(handles->table, held.inode);
+	return 0;
+}
+
+int handles_hold(struct handles *handles, struct inode *inode)
+{
+	struct handle *handle;
+	int err = hold(handles, inode, &handle);
+
+	if (!err)
+		handle_put(handle);
 	return err;
+}
+
+static bool has_room_for_pin(struct handles *handles)
+{
+	bool has_room;
+
+	pthread_mutex_lock(&handles->lock);
+	has_room = handles->pins < handles->pin_limit;
+	pthread_mutex_unlock(&handles->lock);
+	return has_room;
+}
+
+int handles_may_pin(struct handles *handles)
+{
+	const struct timespec moment = { .tv_nsec = PIN_WAIT_NS };
+
+	for (int waits = 0; waits < PIN_WAITS; waits++) {
+		if (has_room_for_pin(handles))
+			return 0;
+		nanosleep(&moment, NULL);
+	}
+	return has_room_for_pin(handles) ? 0 : -EMFILE;
+}
+
+void handles_set_pinned(struct handles *handles, struct inode *inode, bool pinned)
+{
+	pthread_mutex_lock(&handles->lock);
+	if (pinned && !inode->pinned)
+		handles->pins++;
+	else if (!pinned && inode->pinned)
+		handles->pins--;
+	inode->pinned = pinned;
+	row_update_locked(handles, inode);
+	pthread_mutex_unlock(&handles->lock);
+}
+
+/*
+ * Opens the file behind @fd for writing, the best way that is permitted: reading
+ * may not be (EACCES), nor writing anywhere but at the end (EPERM).
+ */
+static int open_writer(int fd, enum handle_use use, struct handle **ret)
+{
+	int flags = O_RDWR | O_NOCTTY | O_NONBLOCK, result;
+
+	for (;;) {
+		result = cred_reopen(fd, flags);
+		if (result == -EACCES && (flags & O_ACCMODE) == O_RDWR)
+			flags = (flags & ~O_ACCMODE) | O_WRONLY;
+		else if (result == -EPERM && use == HANDLE_APPEND &&
+			 !(flags & O_APPEND))
+			flags |= O_APPEND;
+		else
+			break;
+	}
+	if (result < 0)
+		return result;
+	*ret = handle_new(result, (flags & O_ACCMODE) == O_RDWR, true);
+	if (!*ret)
+		return -ENOMEM;
+	(*ret)->appends = flags & O_APPEND;
+	return 0;
 }
 
 /* Opens the file behind @handle anew, fit for @use. */
 static int reopen(const struct handle *handle, enum handle_use use,
 		  struct handle **ret)
 {
-	bool writes = use == HANDLE_WRITE, reads = true;
-	int fd = cred_reopen(handle->fd, (writes ? O_RDWR : O_RDONLY) |
-			     O_NOCTTY | O_NONBLOCK);
+	int fd;
 
-	if (fd == -EACCES && writes) {
-		fd = cred_reopen(handle->fd, O_WRONLY);
-		reads = false;
-	}
+	if (writes(use))
+		return open_writer(handle->fd, use, ret);
+	fd = cred_reopen(handle->fd, O_RDONLY | O_NOCTTY | O_NONBLOCK);
 	if (fd < 0)
 		return fd;
-	*ret = handle_new(fd, reads, writes);
+	*ret = handle_new(fd, true, false);
 	return *ret ? 0 : -ENOMEM;
 }
 
@@ -376,13 +482,12 @@ int handles_open(struct handles *handles, struct inode *inode,
 	struct handle *handle = cached(handles, inode, use), *better = NULL;
 	int err = 0;
 
-	/* Dropped again before it was taken: as good as never opened. */
-	for (int tries = 0; !handle && !err && tries < 8; tries++) {
-		err = open_by_chain(handles, inode);
-		handle = err ? NULL : cached(handles, inode, use);
+	if (!handle) {
+		err = hold(handles, inode, &handle);
+		if (err)
+			return err;
+		handles_unhold(handles, inode);
 	}
-	if (!handle)
-		return err ? err : -EMFILE;
 	if (is_good_for(handle, use)) {
 		*ret = handle;
 		return 0;
@@ -396,137 +501,36 @@ int handles_open(struct handles *handles, struct inode *inode,
 	while (is_out_of_descriptors(err) && make_room(handles));
 	handle_put(handle);
 	if (!err)
-		*ret = install(handles, inode, better, use);
+		*ret = install(handles, inode, better, use, false);
 	return err;
 }
 
-int handles_pin(struct handles *handles, struct inode *inode)
+int handles_keep_writer(struct handles *handles, struct inode *inode)
 {
-	struct handle *handle;
-	bool pinned = false;
-	int err = 0;
+	struct handle *writer;
+	int err = handles_hold(handles, inode);
 
-	for (int tries = 0; !pinned && !err && tries < 8; tries++) {
-		err = handles_open(handles, inode, HANDLE_PATH, &handle);
-		if (err)
-			break;
+	if (err)
+		return err;
+	err = handles_open(handles, inode, HANDLE_APPEND, &writer);
+	if (!err) {
 		pthread_mutex_lock(&handles->lock);
-		pinned = inode->handle != NULL;
-		inode->pinned = pinned;
+		if (inode->handle && inode->handle->writable)
+			inode->handle->keep = true;
+		row_update_locked(handles, inode);
 		pthread_mutex_unlock(&handles->lock);
-		handle_put(handle);
-	}
-	return pinned ? 0 : err ? err : -EMFILE;
-}
-
-void handles_unpin(struct handles *handles, struct inode *inode)
-{
-	pthread_mutex_lock(&handles->lock);
-	inode->pinned = false;
-	pthread_mutex_unlock(&handles->lock);
-}
-
-/* An O_PATH handle in place of @handle, or NULL when that could not be undone. */
-static struct handle *without_writing(const struct handle *handle)
-{
-	char name[FD_NAME_SIZE];
-	int fd;
-
-	if (faccessat(cred_proc_fd(), fd_name(handle->fd, name), W_OK,
-		      AT_EACCESS) < 0)
-		return NULL;
-	fd = cred_reopen(handle->fd, O_PATH);
-	return fd < 0 ? NULL : handle_new(fd, false, false);
-}
-
-/* Swaps @inode's @writer for an O_PATH handle if it is still in the cache. */
-static void settle_one(struct handles *handles, struct inode *inode,
-		       struct handle *writer)
-{
-	struct handle *path = without_writing(writer), *old = NULL;
-
-	pthread_mutex_lock(&handles->lock);
-	if (inode->handle == writer && !path) {
-		writer->keep = true;
-		handles->writers--;
-	} else if (inode->handle == writer && !inode->wrote) {
-		old = detach_locked(handles, inode);
-		attach_locked(handles, inode, path);
-		path = NULL;
-	}
-	pthread_mutex_unlock(&handles->lock);
-	handle_put(path);
-	handle_put(old);
-}
-
-/*
- * Finds the next writer after @after (or the first) that was not used since the
- * last pass, and clears the marks of those it passes.  Returns references.
- */
-static struct inode *next_idle_locked(struct handles *handles, uint64_t *skip,
-				      struct handle **ret_writer)
-{
-	struct inode *inode;
-	uint64_t position = 0;
-
-	DL_FOREACH2(handles->row, inode, row_next) {
-		if (position++ < *skip || !is_source_writer(inode))
-			continue;
-		if (inode->wrote) {
-			inode->wrote = false;
-			continue;
-		}
-		if (!inode_ref_if_alive(inode))
-			continue;
-		*skip = position;
-		*ret_writer = handle_ref(inode->handle);
-		return inode;
-	}
-	return NULL;
-}
-
-void handles_settle(struct handles *handles)
-{
-	uint64_t skip = 0;
-
-	for (;;) {
-		struct handle *writer = NULL;
-		struct inode *inode;
-
-		pthread_mutex_lock(&handles->lock);
-		inode = next_idle_locked(handles, &skip, &writer);
-		pthread_mutex_unlock(&handles->lock);
-		if (!inode)
-			return;
-		settle_one(handles, inode, writer);
 		handle_put(writer);
-		inode_put(handles->table, inode);
 	}
+	handles_unhold(handles, inode);
+	return err;
 }
 
-bool handles_settle_wait(struct handles *handles, unsigned seconds)
-{
-	struct timespec until;
-	bool stopping;
-
-	pthread_mutex_lock(&handles->lock);
-	while (!handles->writers && !handles->stopping)
-		pthread_cond_wait(&handles->changed, &handles->lock);
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_sec += seconds;
-	while (!handles->stopping &&
-	       pthread_cond_timedwait(&handles->changed, &handles->lock,
-				      &until) != ETIMEDOUT)
-		;
-	stopping = handles->stopping;
-	pthread_mutex_unlock(&handles->lock);
-	return !stopping;
-}
-
-void handles_settle_stop(struct handles *handles)
+void handles_unkeep_writer(struct handles *handles, struct inode *inode)
 {
 	pthread_mutex_lock(&handles->lock);
-	handles->stopping = true;
-	pthread_cond_broadcast(&handles->changed);
+	if (inode->handle) {
+		inode->handle->keep = false;
+		row_update_locked(handles, inode);
+	}
 	pthread_mutex_unlock(&handles->lock);
 }

@@ -9,9 +9,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cred.h"
 #include "handle.h"
+#include "inode_names.h"
 #include "inode_private.h"
-#include "log.h"
+#include "inode_spoil.h"
 #include "util.h"
 
 static uint32_t slot_of(uint64_t number)
@@ -117,7 +119,6 @@ static void inode_free(struct inode_table *table, struct inode *inode)
 		table->on_free(table->on_free_data, inode,
 			       handle ? handle_fd(handle) : -1);
 	handle_put(handle);
-	free(inode->name);
 	free(inode);
 }
 
@@ -140,11 +141,9 @@ int inode_table_create(struct inode_table **ret, int root_fd, unsigned limit,
 	if (!err && fd < 0)
 		err = -errno;
 	if (!err)
-		err = inode_lookup(table, INODE_SOURCE, &id, st.st_mode, NULL, "",
-				   fd, HANDLE_PATH, &root);
-	if (!err)
 		/* The reference stays: the root is never freed. */
-		err = inode_pin(table, root);
+		err = inode_lookup(table, &(struct sighting){
+			.id = id, .mode = st.st_mode, .fd = fd }, &root);
 	if (err) {
 		inode_table_destroy(table);
 		return err;
@@ -163,6 +162,10 @@ void inode_table_destroy(struct inode_table *table)
 		if (!inode)
 			continue;
 		retire_locked(table, inode);
+		for (struct inode_name *name = inode->names, *next; name; name = next) {
+			next = name->next;
+			free(name);
+		}
 		inode_free(table, inode);
 	}
 	free(table->slots);
@@ -222,128 +225,178 @@ static bool put_unless_last(struct inode *inode)
 	return false;
 }
 
+/* Gives a reference back.  Returns whether it was the last, with which the inode
+ * has left the table. */
+static bool put(struct inode_table *table, struct inode *inode)
+{
+	bool last;
+
+	if (put_unless_last(inode))
+		return false;
+	pthread_rwlock_wrlock(&table->lock);
+	last = atomic_fetch_sub(&inode->refs, 1) == 1;
+	if (last) {
+		give_slot_locked(table, inode);
+		retire_locked(table, inode);
+		table->known--;
+	}
+	pthread_rwlock_unlock(&table->lock);
+	return last;
+}
+
 void inode_put(struct inode_table *table, struct inode *inode)
 {
-	/* The last reference of a child gives one of its parent back. */
-	while (inode && !put_unless_last(inode)) {
-		struct inode *parent = inode->parent;
-		bool last;
+	/* The last reference gives one of each parent back.  Directories have one
+	 * name, so however deep they are, no call nests in more than one other. */
+	while (inode && put(table, inode)) {
+		struct inode_name *place = inode->names;
+		struct inode *parent = NULL;
 
-		pthread_rwlock_wrlock(&table->lock);
-		last = atomic_fetch_sub(&inode->refs, 1) == 1;
-		if (last) {
-			give_slot_locked(table, inode);
-			retire_locked(table, inode);
-			table->known--;
-			parent = inode->parent;
-		}
-		pthread_rwlock_unlock(&table->lock);
-		if (!last)
-			return;
 		inode_free(table, inode);
+		if (place) {
+			parent = place->parent;
+			inode_names_free(table, place->next);
+			free(place);
+		}
 		inode = parent;
 	}
 }
 
-/* Gives @inode a new place.  Returns the old parent, whose reference is to be
- * given back without the lock.  Short of memory, the old place stays. */
-static struct inode *set_place_locked(struct inode *inode, struct inode *parent,
-				      const char *name)
+uint64_t inode_events(struct inode_table *table)
 {
-	struct inode *old = inode->parent;
+	uint64_t events;
 
-	/* The root may be met again below, by a bind mount; it has no place. */
-	if (!parent || inode->number == INODE_ROOT ||
-	    (parent == old && strcmp(inode->name, name) == 0))
-		return NULL;
-	char *copy = strdup(name);
-	if (!copy)
-		return NULL;
-	free(inode->name);
-	inode->name = copy;
-	if (parent == old)
-		return NULL;
-	inode->parent = inode_ref(parent);
-	return old;
+	pthread_rwlock_rdlock(&table->lock);
+	events = table->events;
+	pthread_rwlock_unlock(&table->lock);
+	return events;
 }
 
+/* Without a name: that is added by inode_seen_locked(). */
 static struct inode *create_locked(struct inode_table *table,
-				   const struct inode_key *key, mode_t mode,
-				   struct inode *parent, const char *name)
+				   const struct sighting *seen)
 {
 	struct inode *inode = calloc(1, sizeof(*inode));
 
 	if (!inode)
 		return NULL;
-	inode->name = strdup(name);
-	inode->key = *key;
-	inode->type = mode & S_IFMT;
-	if (!inode->name || !add_locked(table, inode)) {
-		free(inode->name);
+	inode->key = (struct inode_key){
+		.kind = (uint64_t)seen->kind, .id = seen->id,
+	};
+	inode->type = seen->mode & S_IFMT;
+	if (!add_locked(table, inode)) {
 		free(inode);
 		return NULL;
 	}
-	if (parent)
-		inode->parent = inode_ref(parent);
 	return inode;
 }
 
-int inode_lookup(struct inode_table *table, enum inode_kind kind,
-		 const struct file_id *id, mode_t mode, struct inode *parent,
-		 const char *name, int fd, enum handle_use open_for,
-		 struct inode **ret)
+/*
+ * The inode of what was seen, at the place where it was seen unless one of its names
+ * has gone since then.  Returns NULL when memory is short: nothing has changed.
+ */
+static struct inode *find_or_add_locked(struct inode_table *table,
+					const struct sighting *seen,
+					struct inode_name **gone)
 {
-	struct inode_key key = { .kind = (uint64_t)kind, .id = *id };
-	struct inode *inode, *old_parent = NULL;
+	struct inode *inode = find_key_locked(table, seen->kind, &seen->id), *new = NULL;
 
-	pthread_rwlock_wrlock(&table->lock);
-	inode = find_key_locked(table, kind, id);
-	if (inode && inode->type != (mode & S_IFMT)) {
+	if (inode && inode->type != (seen->mode & S_IFMT)) {
 		/* A filesystem without births has reused the number. */
 		retire_locked(table, inode);
 		inode = NULL;
 	}
-	if (inode)
-		old_parent = set_place_locked(inode, parent, name);
-	else
-		inode = create_locked(table, &key, mode, parent, name);
-	if (inode) {
-		if (inode->lookups++ == 0)
-			inode_ref(inode);
-		inode_ref(inode);
+	if (!inode)
+		inode = new = create_locked(table, seen);
+	if (!inode)
+		return NULL;
+	if (!seen->parent) {
+		handles_set_pinned(table->handles, inode, true);
+		return inode;
 	}
-	pthread_rwlock_unlock(&table->lock);
+	/* The root may be met again below, by a bind mount; it has no place. */
+	if (inode->number == INODE_ROOT || seen->since < inode->stamp ||
+	    inode_seen_locked(table, inode, seen->parent, seen->name, seen->links,
+			      gone) == 0)
+		return inode;
+	if (new) {
+		give_slot_locked(table, new);
+		retire_locked(table, new);
+		table->known--;
+		free(new);
+	}
+	return NULL;
+}
 
-	inode_put(table, old_parent);
-	if (!inode) {
-		if (fd >= 0)
-			close(fd);
-		return -ENOMEM;
+/* Whether the daemon, a plain user's, could not open the file for writing again. */
+static bool is_last_writer(const struct sighting *seen)
+{
+	return seen->open_for == HANDLE_WRITE && !(seen->mode & S_IWUSR) &&
+		!cred_can_switch();
+}
+
+/* The lookup of what has no name comes to nothing without its descriptor. */
+static int offer(struct inode_table *table, const struct sighting *seen,
+		 struct inode *inode)
+{
+	int err = handles_offer(table->handles, inode, seen->fd, seen->open_for,
+				is_last_writer(seen));
+
+	if (!err || seen->parent)
+		return 0;
+	inode_forget(table, inode->number, 1);
+	inode_put(table, inode);
+	return err;
+}
+
+int inode_lookup(struct inode_table *table, const struct sighting *seen,
+		 struct inode **ret)
+{
+	struct inode_name *gone = NULL;
+	struct inode *inode = NULL;
+	int err = seen->parent ? 0 : handles_may_pin(table->handles);
+
+	if (!err) {
+		pthread_rwlock_wrlock(&table->lock);
+		inode = find_or_add_locked(table, seen, &gone);
+		if (inode) {
+			if (inode->lookups++ == 0)
+				inode_ref(inode);
+			inode_ref(inode);
+		}
+		pthread_rwlock_unlock(&table->lock);
+		inode_names_free(table, gone);
+		err = inode ? 0 : -ENOMEM;
 	}
-	if (parent)
-		inode_unpin(table, inode);
-	if (fd >= 0)
-		handles_offer(table->handles, inode, fd, open_for);
-	*ret = inode;
-	return 0;
+	if (err) {
+		if (seen->fd >= 0)
+			close(seen->fd);
+		return err;
+	}
+	err = seen->fd >= 0 ? offer(table, seen, inode) : 0;
+	if (!err)
+		*ret = inode;
+	return err;
 }
 
 void inode_forget(struct inode_table *table, uint64_t number, uint64_t count)
 {
-	struct inode *inode;
-	bool forgotten;
+	struct inode *inode = NULL;
+	bool forgotten = false;
 
 	pthread_rwlock_wrlock(&table->lock);
-	inode = find_number_locked(table, number);
-	if (!inode || number == INODE_ROOT) {
-		pthread_rwlock_unlock(&table->lock);
-		return;
+	if (number != INODE_ROOT)
+		inode = find_number_locked(table, number);
+	if (inode && inode->lookups > 0) {
+		inode->lookups -= count < inode->lookups ? count : inode->lookups;
+		forgotten = inode->lookups == 0;
 	}
-	forgotten = inode->lookups > 0 && inode->lookups <= count;
-	inode->lookups -= forgotten ? inode->lookups : count;
 	pthread_rwlock_unlock(&table->lock);
-	if (forgotten)
-		inode_put(table, inode);
+	if (!forgotten)
+		return;
+	/* Without a name nothing will ever make it sound. */
+	inode_release_spoiled(table, inode);
+	inode_put(table, inode);
 }
 
 void inode_retire(struct inode_table *table, struct inode *inode)
@@ -353,16 +406,9 @@ void inode_retire(struct inode_table *table, struct inode *inode)
 	pthread_rwlock_unlock(&table->lock);
 }
 
-void inode_move(struct inode_table *table, struct inode *inode,
-		struct inode *parent, const char *name)
+static struct inode *parent_locked(const struct inode *inode)
 {
-	struct inode *old_parent;
-
-	pthread_rwlock_wrlock(&table->lock);
-	old_parent = set_place_locked(inode, parent, name);
-	pthread_rwlock_unlock(&table->lock);
-	inode_put(table, old_parent);
-	inode_unpin(table, inode);
+	return inode->names ? inode_ref(inode->names->parent) : NULL;
 }
 
 struct inode *inode_parent(struct inode_table *table, struct inode *inode)
@@ -370,7 +416,7 @@ struct inode *inode_parent(struct inode_table *table, struct inode *inode)
 	struct inode *parent;
 
 	pthread_rwlock_rdlock(&table->lock);
-	parent = inode->parent ? inode_ref(inode->parent) : NULL;
+	parent = parent_locked(inode);
 	pthread_rwlock_unlock(&table->lock);
 	return parent;
 }
@@ -381,21 +427,11 @@ struct inode *inode_place(struct inode_table *table, struct inode *inode,
 	struct inode *parent;
 
 	pthread_rwlock_rdlock(&table->lock);
-	parent = inode->parent ? inode_ref(inode->parent) : NULL;
-	strncpy(ret_name, inode->name, NAME_SIZE - 1);
+	parent = parent_locked(inode);
+	strncpy(ret_name, parent ? inode->names->text : "", NAME_SIZE - 1);
 	ret_name[NAME_SIZE - 1] = '\0';
 	pthread_rwlock_unlock(&table->lock);
 	return parent;
-}
-
-int inode_pin(struct inode_table *table, struct inode *inode)
-{
-	return handles_pin(table->handles, inode);
-}
-
-void inode_unpin(struct inode_table *table, struct inode *inode)
-{
-	handles_unpin(table->handles, inode);
 }
 
 int inode_open(struct inode_table *table, struct inode *inode,
@@ -406,7 +442,17 @@ int inode_open(struct inode_table *table, struct inode *inode,
 
 void inode_close(struct inode_table *table, struct inode *inode)
 {
-	handle_put(handles_take(table->handles, inode));
+	handle_put(handles_take_unpinned(table->handles, inode));
+}
+
+int inode_keep_writer(struct inode_table *table, struct inode *inode)
+{
+	return handles_keep_writer(table->handles, inode);
+}
+
+void inode_unkeep_writer(struct inode_table *table, struct inode *inode)
+{
+	handles_unkeep_writer(table->handles, inode);
 }
 
 uint64_t inode_number(const struct inode *inode)
@@ -442,23 +488,6 @@ bool inode_is_watched(const struct inode *inode)
 void inode_set_watched(struct inode *inode)
 {
 	atomic_store(&inode->watched, true);
-}
-
-int inode_spoiled(const struct inode *inode)
-{
-	return atomic_load(&inode->spoiled);
-}
-
-void inode_spoil(struct inode *inode, int err)
-{
-	if (atomic_exchange(&inode->spoiled, err) == 0)
-		inode_ref(inode);
-}
-
-void inode_unspoil(struct inode_table *table, struct inode *inode)
-{
-	if (atomic_exchange(&inode->spoiled, 0) != 0)
-		inode_put(table, inode);
 }
 
 bool inode_is_tidy(const struct inode *inode)
@@ -499,7 +528,7 @@ bool inode_parent_watched(struct inode_table *table, const struct inode *inode)
 	bool watched;
 
 	pthread_rwlock_rdlock(&table->lock);
-	watched = inode->parent && atomic_load(&inode->parent->watched);
+	watched = inode->names && atomic_load(&inode->names->parent->watched);
 	pthread_rwlock_unlock(&table->lock);
 	return watched;
 }

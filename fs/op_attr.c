@@ -6,6 +6,7 @@
 #include <sys/statvfs.h>
 
 #include "attr.h"
+#include "inode_spoil.h"
 #include "ops.h"
 #include "reply.h"
 #include "route.h"
@@ -44,22 +45,32 @@ void op_statx(fuse_req_t req, fuse_ino_t ino, int flags, int mask,
 		reply_statx(&r, &attr);
 }
 
+/*
+ * Who has the file open for writing may go on writing, but a plain user's daemon
+ * can't open it any more once the permission is gone: open it now.  Who may not
+ * write it now has it not open either, so then there is nothing to keep; but to be
+ * short of descriptors or memory would fail those who have.
+ */
+static int keep_writer(struct request *r)
+{
+	int err = inode_keep_writer(r->fs->inodes, r->inode);
+
+	return err == -EMFILE || err == -ENFILE || err == -ENOMEM ? err : 0;
+}
+
 static int change_mode(struct request *r, int fd, mode_t mode)
 {
-	_cleanup_handle_ struct handle *writer = NULL;
+	bool matters = inode_type(r->inode) == S_IFREG && !cred_can_switch();
 	char name[FD_NAME_SIZE];
+	int err = matters && !(mode & S_IWUSR) ? keep_writer(r) : 0;
 
 	if (inode_kind(r->inode) == INODE_SHADOW)
 		mode = attr_shadow_mode(mode);
-	/*
-	 * Who has the file open for writing may go on writing, but a plain user's
-	 * daemon can't open it any more once the permission is gone: open it now.
-	 * Who may not write it now has it not open either.
-	 */
-	if (inode_type(r->inode) == S_IFREG && !(mode & S_IWUSR) &&
-	    !cred_can_switch())
-		(void)inode_open(r->fs->inodes, r->inode, HANDLE_WRITE, &writer);
-	return fchmodat(cred_proc_fd(), fd_name(fd, name), mode, 0) < 0 ? -errno : 0;
+	if (!err && fchmodat(cred_proc_fd(), fd_name(fd, name), mode, 0) < 0)
+		err = -errno;
+	if (!err && matters && mode & S_IWUSR)
+		inode_unkeep_writer(r->fs->inodes, r->inode);
+	return err;
 }
 
 static int change_owner(int fd, const struct stat *attr, int valid)

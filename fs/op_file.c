@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <sys/uio.h>
 
+#include "inode_spoil.h"
 #include "ops.h"
 #include "reply.h"
 #include "room.h"
@@ -102,7 +103,7 @@ static void note_result(struct request *r, size_t wanted, size_t done, int err)
 	if (inode_kind(r->inode) != INODE_STORE)
 		return;
 	if (err || done < wanted)
-		inode_spoil(r->inode, err ? err : -ENOSPC);
+		inode_spoil(r->fs->inodes, r->inode, err ? err : -ENOSPC);
 	if (!err)
 		atomic_fetch_add_explicit(&r->fs->figures.redirected_bytes, done,
 					  memory_order_relaxed);
@@ -174,7 +175,8 @@ static int do_write(struct request *r, const char *data, size_t size,
 		    off_t offset, bool append, size_t *ret_size)
 {
 	_cleanup_handle_ struct handle *handle = NULL;
-	int err = route_open(r->fs, r->inode, HANDLE_WRITE, &handle);
+	int err = route_open(r->fs, r->inode, append ? HANDLE_APPEND : HANDLE_WRITE,
+			     &handle);
 
 	if (err)
 		return err;
@@ -205,7 +207,7 @@ static int do_fsync(struct request *r, bool data_only)
 	int err = route_open(r->fs, r->inode, HANDLE_READ, &handle);
 
 	if (err == -EACCES)
-		err = route_open(r->fs, r->inode, HANDLE_WRITE, &handle);
+		err = route_open(r->fs, r->inode, HANDLE_APPEND, &handle);
 	if (err)
 		return err;
 	if ((data_only ? fdatasync(handle_fd(handle)) :
@@ -225,7 +227,7 @@ void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync,
 static int do_fallocate(struct request *r, int mode, off_t offset, off_t length)
 {
 	_cleanup_handle_ struct handle *handle = NULL;
-	int err = route_open(r->fs, r->inode, HANDLE_WRITE, &handle), rounds = 0;
+	int err = route_open(r->fs, r->inode, HANDLE_APPEND, &handle), rounds = 0;
 	bool became;
 
 	if (err)

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 
 #include "entry.h"
+#include "inode_spoil.h"
 #include "ops.h"
 #include "reply.h"
 #include "room.h"
@@ -109,8 +110,11 @@ static bool try_again(struct request *r, const struct place *place, int err,
 static int do_create(struct request *r, mode_t mode, int flags,
 		     struct fuse_entry_param *ret)
 {
+	struct opened opened = {
+		.open_for = HANDLE_WRITE, .since = inode_events(r->fs->inodes),
+	};
 	_cleanup_place_ struct place place = { 0 };
-	int fd, err = route(r->fs, r->inode, r->name, ROUTE_MAKE, &place);
+	int err = route(r->fs, r->inode, r->name, ROUTE_MAKE, &place);
 	unsigned tries = 0;
 
 	if (!err)
@@ -121,9 +125,9 @@ static int do_create(struct request *r, mode_t mode, int flags,
 		err = become_maker(r, mode);
 		if (err)
 			return err;
-		fd = openat(place.dirfd, r->name, O_RDWR | O_CREAT | O_EXCL |
-			    O_NOFOLLOW | O_NOCTTY | O_CLOEXEC, mode);
-		err = fd < 0 ? -errno : 0;
+		opened.fd = openat(place.dirfd, r->name, O_RDWR | O_CREAT | O_EXCL |
+				   O_NOFOLLOW | O_NOCTTY | O_CLOEXEC, mode);
+		err = opened.fd < 0 ? -errno : 0;
 		cred_restore();
 	} while (try_again(r, &place, err, &tries));
 	/* Made behind the mount meanwhile: the kernel has not checked whether the
@@ -135,7 +139,7 @@ static int do_create(struct request *r, mode_t mode, int flags,
 	route_adopt(r->fs, r->inode, &place);
 	reply_module_changed(r, r->inode, r->name, true);
 	count_made(r->fs, &place);
-	return entry_open(r->fs, r->inode, &place, fd, HANDLE_WRITE, ret);
+	return entry_open(r->fs, r->inode, &place, &opened, ret);
 }
 
 /* No handle, as with op_open(): no RELEASE ever follows. */
@@ -162,36 +166,28 @@ void op_create(fuse_req_t req, fuse_ino_t parent, const char *name,
 	answer_create(&r, err, &entry, fi);
 }
 
-/* The directory's own tree takes it; it has no name, so it is pinned. */
+/* The directory's own tree takes it. */
 static int do_tmpfile(struct request *r, mode_t mode, int flags,
 		      struct fuse_entry_param *ret)
 {
 	struct place place = { .name = "", .kind = inode_kind(r->inode) };
+	struct opened opened = { .open_for = HANDLE_WRITE, .nameless = true };
 	_cleanup_handle_ struct handle *dir = NULL;
-	struct inode *inode;
-	int fd, err = route_open_to_change(r->fs, r->inode, &dir);
+	int err = route_open_to_change(r->fs, r->inode, &dir);
 
 	if (!err)
 		err = become_maker(r, mode);
 	if (err)
 		return err;
-	fd = openat(handle_fd(dir), ".", O_RDWR | O_TMPFILE | O_CLOEXEC |
-		    (flags & O_EXCL), mode);
-	err = fd < 0 ? -errno : 0;
+	opened.fd = openat(handle_fd(dir), ".", O_RDWR | O_TMPFILE | O_CLOEXEC |
+			   (flags & O_EXCL), mode);
+	err = opened.fd < 0 ? -errno : 0;
 	cred_restore();
 	if (err)
 		return err;
 	if (place.kind == INODE_SHADOW)
 		place.kind = INODE_STORE;
-	err = entry_open(r->fs, r->inode, &place, fd, HANDLE_WRITE, ret);
-	if (err)
-		return err;
-	inode = inode_get(r->fs->inodes, ret->ino);
-	err = inode_pin(r->fs->inodes, inode);
-	inode_put(r->fs->inodes, inode);
-	if (err)
-		entry_forget(r->fs, ret);
-	return err;
+	return entry_open(r->fs, r->inode, &place, &opened, ret);
 }
 
 void op_tmpfile(fuse_req_t req, fuse_ino_t parent, mode_t mode,

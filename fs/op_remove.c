@@ -5,13 +5,15 @@
  * of the tree itself to say: ours checked attributes that may be as old as the time
  * limit (fs/fuse/dir.c, fuse_permission(); fs/namei.c, may_delete()).
  *
- * A file that loses its name may still be open, and no message told us so.  Its
- * descriptor is pinned before the name goes, and kept until the kernel forgets it.
+ * Whatever the kernel knows by that name is held from before the name goes until
+ * the table has heard of it: see inode_names.h.
  */
 #include <fcntl.h>
 #include <linux/fs.h>
 #include <stdio.h>
 
+#include "inode_names.h"
+#include "inode_spoil.h"
 #include "leftover.h"
 #include "ops.h"
 #include "reply.h"
@@ -21,15 +23,16 @@
 
 /* A file as it was found by name, just before that name is taken away. */
 struct victim {
-	bool exists, is_dir;
+	bool is_dir;
 	struct file_id id;
-	struct inode *inode;	/* a reference; NULL when the kernel knows none */
+	struct inode *inode;	/* held, and a reference; NULL: the kernel knows none */
 };
 
-static int find_victim(struct fs *fs, const struct place *place,
+/* @moves: it will not be without a name. */
+static int find_victim(struct fs *fs, const struct place *place, bool moves,
 		       struct victim *ret)
 {
-	struct victim victim = { .exists = true };
+	struct victim victim = { 0 };
 	struct stat st;
 	int err = identify(&fs->devices, place->dirfd, place->name, &st, &victim.id);
 
@@ -37,34 +40,35 @@ static int find_victim(struct fs *fs, const struct place *place,
 		return err;
 	victim.is_dir = S_ISDIR(st.st_mode);
 	victim.inode = inode_find(fs->inodes, place->kind, &victim.id);
+	err = victim.inode ? inode_hold(fs->inodes, victim.inode, !moves) : 0;
+	if (err) {
+		inode_put(fs->inodes, victim.inode);
+		return err;
+	}
 	*ret = victim;
 	return 0;
 }
 
-/* The same, with the descriptor pinned if there is an inode. */
-static int pin_victim(struct fs *fs, const struct place *place,
-		      struct victim *ret)
+static void release_victim(struct fs *fs, struct victim *victim)
 {
-	int err = find_victim(fs, place, ret);
-
-	if (!err && ret->inode)
-		err = inode_pin(fs->inodes, ret->inode);
-	return err;
-}
-
-static void release_victim(struct fs *fs, struct victim *victim, bool stays)
-{
-	if (stays && victim->inode)
-		inode_unpin(fs->inodes, victim->inode);
+	if (victim->inode)
+		inode_release(fs->inodes, victim->inode);
 	inode_put(fs->inodes, victim->inode);
 }
 
-/* A directory of the source is gone: so is what the store kept for it. */
-static void drop_shadow_of(struct fs *fs, const struct place *place,
-			   const struct victim *victim)
+/* @victim is no longer to be found as @name in @parent. */
+static void note_loss(struct fs *fs, const struct victim *victim,
+		      const struct place *place, struct inode *parent)
 {
-	if (victim->is_dir && place->kind == INODE_SOURCE)
+	if (victim->inode) {
+		inode_lost_name(fs->inodes, victim->inode, parent, place->name);
+		inode_release_spoiled(fs->inodes, victim->inode);
+	}
+	/* A directory of the source takes with it what the store kept for it. */
+	if (victim->is_dir && place->kind == INODE_SOURCE) {
 		shadow_drop(&fs->store, &victim->id);
+		inode_release_spoiled_below(fs->inodes, &victim->id);
+	}
 }
 
 /* unlinkat(2) as the caller. */
@@ -90,17 +94,17 @@ static int do_unlink(struct request *r)
 		return err;
 	if (place.kind == INODE_SHADOW)
 		return -EISDIR;
-	err = pin_victim(r->fs, &place, &victim);
+	err = find_victim(r->fs, &place, false, &victim);
+	if (err)
+		return err;
+	if (place.kind == INODE_SOURCE)
+		route_before_removal(r->fs, r->inode, place.dirfd, r->name);
+	err = remove_name(r, &place, 0);
 	if (!err) {
-		if (place.kind == INODE_SOURCE)
-			route_before_removal(r->fs, r->inode, place.dirfd, r->name);
-		err = remove_name(r, &place, 0);
-	}
-	if (!err && victim.inode)
-		inode_unspoil(r->fs->inodes, victim.inode);
-	if (!err)
+		note_loss(r->fs, &victim, &place, r->inode);
 		reply_module_changed(r, r->inode, r->name, false);
-	release_victim(r->fs, &victim, err != 0);
+	}
+	release_victim(r->fs, &victim);
 	return err;
 }
 
@@ -149,12 +153,13 @@ static int do_rmdir(struct request *r)
 		return err;
 	if (place.kind == INODE_SHADOW)
 		return remove_cache(r->fs, r->inode);
-	err = pin_victim(r->fs, &place, &victim);
+	err = find_victim(r->fs, &place, false, &victim);
+	if (err)
+		return err;
+	err = remove_directory(r, &place, &victim);
 	if (!err)
-		err = remove_directory(r, &place, &victim);
-	if (!err)
-		drop_shadow_of(r->fs, &place, &victim);
-	release_victim(r->fs, &victim, err != 0);
+		note_loss(r->fs, &victim, &place, r->inode);
+	release_victim(r->fs, &victim);
 	return err;
 }
 
@@ -169,6 +174,9 @@ struct renaming {
 	struct inode *parent, *new_parent;
 	struct place old, new;
 	struct victim moved, replaced;
+	/* Made before, since nothing may fail after: where each is then.  NULL
+	 * when it is not known, or moves nowhere. */
+	struct inode_name *moved_to, *replaced_to;
 	unsigned flags;
 };
 
@@ -213,37 +221,72 @@ static int rename_places(struct request *r, const struct renaming *renaming)
 /* What the table knows of both files after the rename has happened. */
 static void note_rename(struct fs *fs, struct renaming *renaming)
 {
-	struct inode *moved = renaming->moved.inode;
-	struct inode *replaced = renaming->replaced.inode;
-
-	if (moved)
-		inode_move(fs->inodes, moved, renaming->new_parent,
-			   renaming->new.name);
-	if (!(renaming->flags & RENAME_EXCHANGE)) {
-		drop_shadow_of(fs, &renaming->new, &renaming->replaced);
-		if (replaced)
-			inode_unspoil(fs->inodes, replaced);
-	} else if (replaced) {
-		inode_move(fs->inodes, replaced, renaming->parent,
-			   renaming->old.name);
+	if (renaming->replaced_to) {
+		inode_moved(fs->inodes, renaming->replaced.inode, renaming->new_parent,
+			    renaming->new.name, renaming->replaced_to);
+		renaming->replaced_to = NULL;
+	} else if (!(renaming->flags & RENAME_EXCHANGE)) {
+		note_loss(fs, &renaming->replaced, &renaming->new,
+			  renaming->new_parent);
 	}
+	if (renaming->moved_to) {
+		inode_moved(fs->inodes, renaming->moved.inode, renaming->parent,
+			    renaming->old.name, renaming->moved_to);
+		renaming->moved_to = NULL;
+	}
+}
+
+/* Makes the names for those files that the kernel knows. */
+static int make_names(struct renaming *renaming)
+{
+	bool exchange = renaming->flags & RENAME_EXCHANGE;
+
+	if (renaming->moved.inode) {
+		renaming->moved_to = inode_name_create(renaming->new_parent,
+						       renaming->new.name);
+		if (!renaming->moved_to)
+			return -ENOMEM;
+	}
+	if (renaming->replaced.inode && exchange) {
+		renaming->replaced_to = inode_name_create(renaming->parent,
+							  renaming->old.name);
+		if (!renaming->replaced_to)
+			return -ENOMEM;
+	}
+	return 0;
 }
 
 static int prepare_rename(struct fs *fs, struct renaming *renaming)
 {
-	int err = find_victim(fs, &renaming->old, &renaming->moved);
+	bool exchange = renaming->flags & RENAME_EXCHANGE;
+	int err = find_victim(fs, &renaming->old, true, &renaming->moved);
 
 	if (!err && renaming->moved.inode)
 		err = inode_spoiled(renaming->moved.inode);
 	if (err)
 		return err;
-	err = pin_victim(fs, &renaming->new, &renaming->replaced);
+	err = find_victim(fs, &renaming->new, exchange, &renaming->replaced);
 	if (err && err != -ENOENT)
 		return err;
-	if (renaming->old.kind == INODE_SOURCE && !(renaming->flags & RENAME_EXCHANGE))
+	/* An exchange gives that one a name as well. */
+	err = exchange && renaming->replaced.inode
+		? inode_spoiled(renaming->replaced.inode) : 0;
+	if (!err)
+		err = make_names(renaming);
+	if (!err && renaming->old.kind == INODE_SOURCE && !exchange)
 		route_before_removal(fs, renaming->parent, renaming->old.dirfd,
 				     renaming->old.name);
-	return 0;
+	return err;
+}
+
+static void release_renaming(struct fs *fs, struct renaming *renaming)
+{
+	inode_name_free(fs->inodes, renaming->moved_to);
+	inode_name_free(fs->inodes, renaming->replaced_to);
+	release_victim(fs, &renaming->moved);
+	release_victim(fs, &renaming->replaced);
+	route_release(&renaming->old);
+	route_release(&renaming->new);
 }
 
 static int do_rename(struct request *r, struct inode *new_parent,
@@ -271,10 +314,7 @@ static int do_rename(struct request *r, struct inode *new_parent,
 		reply_module_changed(r, r->inode, r->name, flags & RENAME_EXCHANGE);
 		reply_module_changed(r, new_parent, new_name, true);
 	}
-	release_victim(r->fs, &renaming.moved, false);
-	release_victim(r->fs, &renaming.replaced, err != 0);
-	route_release(&renaming.old);
-	route_release(&renaming.new);
+	release_renaming(r->fs, &renaming);
 	return err;
 }
 

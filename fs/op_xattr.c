@@ -38,7 +38,7 @@ static int name_symlink(struct request *r, struct subject *ret)
 	char name[NAME_SIZE];
 	struct inode *parent = inode_place(r->fs->inodes, r->inode, name);
 	struct place place = { 0 };
-	int err = route(r->fs, parent, name, ROUTE_FIND, &place);
+	int err = parent ? route(r->fs, parent, name, ROUTE_FIND, &place) : -ESTALE;
 
 	inode_put(r->fs->inodes, parent);
 	if (err)

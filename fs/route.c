@@ -121,7 +121,8 @@ int route_open(struct fs *fs, struct inode *inode, enum handle_use use,
 		}
 		return err;
 	}
-	err = use == HANDLE_WRITE ? check_writable(fs, inode) : 0;
+	err = use == HANDLE_WRITE || use == HANDLE_APPEND
+		? check_writable(fs, inode) : 0;
 	return err ? err : inode_open(fs->inodes, inode, use, ret);
 }
 

@@ -27,6 +27,7 @@
 #include "paths.h"
 #include "reply.h"
 #include "route.h"
+#include "settle.h"
 #include "status.h"
 #include "util.h"
 #include "watch.h"

@@ -21,12 +21,17 @@ void entry_missing(struct fs *fs, const struct inode *parent,
 int entry_find(struct fs *fs, struct inode *parent, const struct place *place,
 	       struct fuse_entry_param *ret);
 
-/*
- * The same for a file that is open as @fd, which is taken even on error;
- * @open_for says what it is good for.
- */
+/* A file that was just opened or made at a place. */
+struct opened {
+	int fd;				/* taken, even on error */
+	enum handle_use open_for;	/* what it is good for */
+	bool nameless;			/* O_TMPFILE */
+	uint64_t since;			/* inode_events() from before */
+};
+
+/* The same for a file that is open already. */
 int entry_open(struct fs *fs, struct inode *parent, const struct place *place,
-	       int fd, enum handle_use open_for, struct fuse_entry_param *ret);
+	       const struct opened *opened, struct fuse_entry_param *ret);
 
 /* Takes an entry back that was not sent. */
 void entry_forget(struct fs *fs, const struct fuse_entry_param *entry);

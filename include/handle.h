@@ -3,16 +3,16 @@
  *
  * A handle is a descriptor with a count of those who use it, so that dropping it
  * from the cache never closes it under a request.  An inode has at most one in the
- * cache, good for whatever was asked of it last.
+ * cache, good for whatever was asked of it last.  Which one is dropped when there
+ * are too many is told in row.c.
  *
- * Dropping follows second chance: descriptors stand in a row in the order in
- * which they were opened; each use sets a mark.  When there are too many, the
- * first in the row goes, unless it has the mark, which it then loses on going to
- * the row's end.  One call looks at no more than 64; when all of them had the mark,
- * the last of them goes.
+ * Two kinds must not be dropped.  An inode is *held* while an operation needs its
+ * descriptor to stay, and *pinned* when it has no name by which the descriptor
+ * could be opened again.  Pins may take three quarters of the cache: with them
+ * used up, what would make another one fails with -EMFILE.
  *
- * Lock: handles->lock guards, in every inode, its handle, pin, marks and place in
- * the row.  No system call is made under it.
+ * Lock: handles->lock guards, in every inode, its handle, pin, holds, marks and row.
+ * No system call is made under it.
  */
 #ifndef PYCACHEFS_HANDLE_H
 #define PYCACHEFS_HANDLE_H
@@ -37,7 +37,8 @@ enum inode_kind {
 enum handle_use {
 	HANDLE_PATH,	/* the place: fstat, *at() calls */
 	HANDLE_READ,
-	HANDLE_WRITE,	/* writing, and reading where permitted */
+	HANDLE_WRITE,	/* writing anywhere, and reading where permitted */
+	HANDLE_APPEND,	/* writing at the end at least: chattr +a permits no more */
 };
 
 /*
@@ -56,28 +57,31 @@ void handles_figures(struct handles *handles, uint64_t *ret_open,
 		     uint64_t *ret_limit);
 int handles_open(struct handles *handles, struct inode *inode,
 		 enum handle_use use, struct handle **ret);
-int handles_pin(struct handles *handles, struct inode *inode);
-void handles_unpin(struct handles *handles, struct inode *inode);
+/* Whether @name in @parent leads to @inode: 0, -ESTALE, or another errno. */
+int handles_check_place(struct handles *handles, struct inode *inode,
+			struct inode *parent, const char *name);
+
+/* Holds the inode, with a descriptor, until handles_unhold().  Returns 0 or
+ * negative errno. */
+int handles_hold(struct handles *handles, struct inode *inode);
+void handles_unhold(struct handles *handles, struct inode *inode);
+/* Whether there is room for one more pin: 0 or -EMFILE, after a moment's wait. */
+int handles_may_pin(struct handles *handles);
+/* The inode must have a handle by then, or be about to get one. */
+void handles_set_pinned(struct handles *handles, struct inode *inode, bool pinned);
+
+/* See inode_keep_writer(). */
+int handles_keep_writer(struct handles *handles, struct inode *inode);
+void handles_unkeep_writer(struct handles *handles, struct inode *inode);
+
 /* Takes the cached handle, if any, out of the cache: a reference, or NULL. */
 struct handle *handles_take(struct handles *handles, struct inode *inode);
-/* Puts @fd, which it takes, into the cache if it is better than what is there. */
-void handles_offer(struct handles *handles, struct inode *inode, int fd,
-		   enum handle_use open_for);
-
-/*
- * Turns descriptors of source files that are open for writing, and were not
- * written to since the last call, into O_PATH ones: a file that someone holds open
- * for writing can't be executed (ETXTBSY), nor its filesystem be remounted.  Keeps
- * those that could not be opened for writing again.
- */
-void handles_settle(struct handles *handles);
-
-/*
- * For the thread that settles: waits until a source file is open for writing, and
- * then @seconds more.  Returns false as soon as handles_settle_stop() was called.
- */
-bool handles_settle_wait(struct handles *handles, unsigned seconds);
-void handles_settle_stop(struct handles *handles);
+/* The same unless it is pinned. */
+struct handle *handles_take_unpinned(struct handles *handles, struct inode *inode);
+/* Puts @fd, which it takes, into the cache if it is better than what is there;
+ * @keep: as a writer it can't be opened again.  Returns 0 or -ENOMEM. */
+int handles_offer(struct handles *handles, struct inode *inode, int fd,
+		  enum handle_use open_for, bool keep);
 
 /* A handle of the caller's own, which takes @fd.  Returns NULL when memory is
  * short; then @fd is closed. */

@@ -10,7 +10,7 @@
  * only if it has the same identity; otherwise -ESTALE, upon which the kernel looks
  * the name up again.  So the table may grow with the tree while the number of
  * descriptors stays under a limit.  An inode that has no name any more (deleted
- * while open, O_TMPFILE) is pinned: its descriptor is kept.
+ * while open, O_TMPFILE) is pinned: its descriptor is kept.  See inode_names.h.
  *
  * References: the kernel's (its lookups count as one), one of each child, and
  * those of requests in progress.  An inode is freed with its last.
@@ -40,7 +40,7 @@ struct inode_table;
 
 /*
  * Makes a table whose root is the directory @root_fd (borrowed, it must stay
- * open).  At most @limit descriptors are kept open, the pinned ones on top.
+ * open).  At most @limit descriptors are kept open.
  * Returns 0 or negative errno.  inode_table_destroy() wants no request in
  * progress; NULL is taken.
  */
@@ -62,14 +62,33 @@ struct inode *inode_ref(struct inode *inode);
 void inode_put(struct inode_table *table, struct inode *inode);
 
 /*
- * Finds or adds the inode of a file, found as @name in @parent, and counts a
- * lookup of the kernel's.  Atomic: racing lookups of one file get one inode.
- * Takes @fd, an O_PATH or open descriptor of the file, or -1; @open_for says what
- * it is good for.  Returns 0 with a reference, or -ENOMEM.
+ * How often an inode has lost or changed a name.  Whoever looks a file up takes this
+ * before opening its name: see struct sighting.
  */
-int inode_lookup(struct inode_table *table, enum inode_kind kind,
-		 const struct file_id *id, mode_t mode, struct inode *parent,
-		 const char *name, int fd, enum handle_use open_for,
+uint64_t inode_events(struct inode_table *table);
+
+/* A file as it was found just now. */
+struct sighting {
+	enum inode_kind kind;
+	struct file_id id;
+	mode_t mode;
+	nlink_t links;		/* names that it has */
+	/* Where; borrowed.  NULL: it has no name (O_TMPFILE), and is pinned. */
+	struct inode *parent;
+	const char *name;
+	/* inode_events() from before it was opened there.  If it has lost a name
+	 * since, that may be the one, and what was seen of its place is ignored. */
+	uint64_t since;
+	int fd;			/* taken: of the file; -1: none */
+	enum handle_use open_for;	/* what fd is good for */
+};
+
+/*
+ * Finds or adds the inode of a file and counts a lookup of the kernel's.  Atomic:
+ * racing lookups of one file get one inode.  Returns 0 with a reference, -ENOMEM,
+ * or for what has no name -EMFILE: too many are pinned.
+ */
+int inode_lookup(struct inode_table *table, const struct sighting *seen,
 		 struct inode **ret);
 
 /* The kernel forgets @count lookups. */
@@ -82,17 +101,6 @@ struct inode *inode_find(struct inode_table *table, enum inode_kind kind,
 /* No later lookup finds this inode; the kernel may go on using its number. */
 void inode_retire(struct inode_table *table, struct inode *inode);
 
-/* The file has moved: it is now @name in @parent.  Ends a pin. */
-void inode_move(struct inode_table *table, struct inode *inode,
-		struct inode *parent, const char *name);
-
-/*
- * Keeps a descriptor of the inode until it is looked up or moved again: its name
- * is about to go.  Returns 0, or negative errno when none can be opened.
- */
-int inode_pin(struct inode_table *table, struct inode *inode);
-void inode_unpin(struct inode_table *table, struct inode *inode);
-
 uint64_t inode_number(const struct inode *inode);
 enum inode_kind inode_kind(const struct inode *inode);
 /* The file's type, as S_IFMT of its mode. */
@@ -100,13 +108,13 @@ mode_t inode_type(const struct inode *inode);
 const struct file_id *inode_id(const struct inode *inode);
 
 /*
- * Where it was last seen: returns a reference to the directory, NULL for the root,
- * and copies the name.
+ * Where it was last seen: returns a reference to the directory and copies the name.
+ * NULL for the root, and for what has no name any more.
  */
 struct inode *inode_place(struct inode_table *table, struct inode *inode,
 			  char ret_name[NAME_SIZE]);
 
-/* The directory in which it was last seen, as a reference; NULL for the root. */
+/* The same without the name. */
 struct inode *inode_parent(struct inode_table *table, struct inode *inode);
 
 /*
@@ -116,24 +124,21 @@ struct inode *inode_parent(struct inode_table *table, struct inode *inode);
 int inode_open(struct inode_table *table, struct inode *inode,
 	       enum handle_use use, struct handle **ret);
 
-/*
- * Drops the cached descriptor, if any: what it names was replaced.
- */
+/* Drops the cached descriptor, if any: what it names was replaced.  A pinned one
+ * stays. */
 void inode_close(struct inode_table *table, struct inode *inode);
+
+/*
+ * Opens the file for writing, as far as that is permitted, and keeps that
+ * descriptor before others: it can't be opened so again, as far as is known, until
+ * inode_unkeep_writer().  Returns 0 or negative errno.
+ */
+int inode_keep_writer(struct inode_table *table, struct inode *inode);
+void inode_unkeep_writer(struct inode_table *table, struct inode *inode);
 
 /* Whether a directory's changes behind the mount are heard; starts as false. */
 bool inode_is_watched(const struct inode *inode);
 void inode_set_watched(struct inode *inode);
-
-/*
- * A file of the store to which a write has failed, or came up short, is spoiled
- * until it is truncated to 0: it must not get the name that its writer has in mind
- * for it.  The value is the negative errno of that write, 0 for a sound file.  A
- * spoiled inode is kept until it is sound again or has lost its name.
- */
-int inode_spoiled(const struct inode *inode);
-void inode_spoil(struct inode *inode, int err);
-void inode_unspoil(struct inode_table *table, struct inode *inode);
 
 /*
  * Whether a directory was found to hold no temporaries of writers of bytecode;
@@ -171,7 +176,7 @@ void inode_table_on_free(struct inode_table *table,
 /* The numbers of all inodes, which the caller frees.  Returns 0 or -ENOMEM. */
 int inode_numbers(struct inode_table *table, uint64_t **ret, size_t *ret_count);
 
-/* Descriptors that are open for writing: see handles_settle() in handle.h. */
+/* For settling: see settle.h. */
 struct handles *inode_handles(struct inode_table *table);
 
 #endif

@@ -1,5 +1,6 @@
 /*
- * The inside of an inode, for inode.c and handle.c alone.
+ * The inside of an inode, for the files of the table and of the cache of
+ * descriptors alone.
  */
 #ifndef PYCACHEFS_INODE_PRIVATE_H
 #define PYCACHEFS_INODE_PRIVATE_H
@@ -24,6 +25,13 @@ struct inode_key {
 	struct file_id id;	/* of a shadow: its source directory's */
 };
 
+/* A name by which a file was found. */
+struct inode_name {
+	struct inode_name *next;
+	struct inode *parent;	/* a reference */
+	char text[];
+};
+
 struct inode {
 	/* Never change. */
 	uint64_t number;
@@ -34,9 +42,11 @@ struct inode {
 	 * with it reach 0. */
 	_Atomic unsigned refs;
 	uint64_t lookups;	/* the kernel's */
-	struct inode *parent;	/* a reference; NULL for the root */
-	char *name;		/* owned; in parent */
+	uint64_t stamp;		/* of the last event, see inode_events() */
+	/* Owned, the one that was seen last first; none: it is the root, or pinned. */
+	struct inode_name *names;
 	UT_hash_handle by_key;
+	struct inode *next_spoiled;	/* while spoiled is not 0 */
 	_Atomic bool watched, tidy, capability_removed;
 	_Atomic int spoiled;	/* holds a reference while it is not 0 */
 	_Atomic uint64_t shown;	/* see inode_note_shown(); 0: not yet */
@@ -47,7 +57,10 @@ struct inode {
 	/* Guarded by handles->lock. */
 	struct handle *handle;	/* a reference, or NULL */
 	struct inode *row_next, *row_prev;	/* while handle is set */
-	bool pinned, used, wrote;
+	unsigned holds;			/* operations that need handle to stay */
+	uint8_t row;			/* enum row_name */
+	bool used, wrote;
+	bool pinned;			/* changes with table->lock held, too */
 };
 
 /*
@@ -68,12 +81,27 @@ struct inode_table {
 
 	pthread_rwlock_t lock;		/* guards all below */
 	struct inode *by_key;
+	struct inode *spoiled;		/* each a reference */
+	uint64_t events;
 	struct slot *slots;		/* owned */
 	uint32_t slot_count;		/* those in use since the start */
 	uint32_t slot_room;		/* those allocated */
 	uint32_t free_slot;		/* the first of the free ones; 0: none */
 	uint64_t known;
 };
+
+/*
+ * inode_names.c, under table->lock.  Names that go are added to @gone, for the
+ * caller to free without the lock.
+ */
+
+/* @inode was seen as @text in @parent, when its file had @links names.  Ends a pin.
+ * Returns 0 or -ENOMEM, upon which nothing has changed. */
+int inode_seen_locked(struct inode_table *table, struct inode *inode,
+		      struct inode *parent, const char *text, nlink_t links,
+		      struct inode_name **gone);
+/* Frees a list of names. */
+void inode_names_free(struct inode_table *table, struct inode_name *names);
 
 /* A reference to an inode that was found elsewhere than in the table's indexes:
  * false when it is on its way out. */

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "inode.h"
+#include "inode_names.h"
 
 static int set_up(void **state)
 {
@@ -33,11 +34,13 @@ static struct file_id made_up(uint64_t number)
 static struct inode *add(struct world *world, uint64_t number, mode_t mode,
 			 struct inode *parent, const char *name)
 {
-	struct file_id id = made_up(number);
+	struct sighting seen = {
+		.id = made_up(number), .mode = mode, .links = 1, .parent = parent,
+		.name = name, .since = inode_events(world->fs.inodes), .fd = -1,
+	};
 	struct inode *inode;
 
-	assert_int_equal(inode_lookup(world->fs.inodes, INODE_SOURCE, &id, mode,
-				      parent, name, -1, HANDLE_PATH, &inode), 0);
+	assert_int_equal(inode_lookup(world->fs.inodes, &seen, &inode), 0);
 	inode_put(world->fs.inodes, inode);
 	return inode;
 }
@@ -205,6 +208,19 @@ static void a_chain_of_any_length_goes_at_once(void **state)
 	assert_int_equal(world_figures(world).known, 1);
 }
 
+/* What a rename does. */
+static void move(struct world *world, struct inode *inode, struct inode *parent,
+		 const char *name)
+{
+	char text[NAME_SIZE];
+	struct inode *from = inode_place(world->fs.inodes, inode, text);
+	struct inode_name *to = inode_name_create(parent, name);
+
+	assert_non_null(to);
+	inode_moved(world->fs.inodes, inode, from, text, to);
+	inode_put(world->fs.inodes, from);
+}
+
 static void a_moved_inode_has_its_new_place(void **state)
 {
 	struct world *world = *state;
@@ -213,7 +229,7 @@ static void a_moved_inode_has_its_new_place(void **state)
 	struct inode *x = add(world, 3, S_IFREG, a, "x"), *parent;
 	char name[NAME_SIZE];
 
-	inode_move(world->fs.inodes, x, b, "a name of its own");
+	move(world, x, b, "a name of its own");
 	parent = inode_place(world->fs.inodes, x, name);
 	assert_ptr_equal(parent, b);
 	assert_string_equal(name, "a name of its own");
@@ -223,7 +239,7 @@ static void a_moved_inode_has_its_new_place(void **state)
 	assert_int_equal(world_figures(world).known, 3);
 	forget(world, inode_number(b), 1);
 	assert_int_equal(world_figures(world).known, 3);
-	inode_move(world->fs.inodes, x, world->root, "x");
+	move(world, x, world->root, "x");
 	assert_int_equal(world_figures(world).known, 2);
 	/* A lookup elsewhere moves it as well: it was moved behind the mount. */
 	a = add(world, 1, S_IFDIR, world->root, "a");
@@ -252,12 +268,14 @@ static void the_root_has_no_place(void **state)
 static void the_root_stays_the_root_when_found_below(void **state)
 {
 	struct world *world = *state;
-	struct handle *handle;
 	struct inode *found, *parent;
+	struct handle *handle;
+	struct sighting seen = {
+		.id = *inode_id(world->root), .mode = S_IFDIR, .links = 1,
+		.parent = world->root, .name = "sub", .fd = -1,
+	};
 
-	assert_int_equal(inode_lookup(world->fs.inodes, INODE_SOURCE,
-		inode_id(world->root), S_IFDIR, world->root, "sub", -1,
-		HANDLE_PATH, &found), 0);
+	assert_int_equal(inode_lookup(world->fs.inodes, &seen, &found), 0);
 	assert_ptr_equal(found, world->root);
 	inode_put(world->fs.inodes, found);
 	parent = inode_parent(world->fs.inodes, world->root);

@@ -8,6 +8,8 @@
 #include <unistd.h>
 
 #include "inode.h"
+#include "inode_names.h"
+#include "inode_spoil.h"
 
 /* What the table said when inodes went. */
 struct gone {
@@ -94,7 +96,7 @@ static void a_watched_parent_is_known(void **state)
 	assert_false(inode_parent_watched(world->fs.inodes, x));
 	inode_set_watched(e);
 	assert_false(inode_parent_watched(world->fs.inodes, x));
-	inode_move(world->fs.inodes, x, e, "x");
+	inode_moved(world->fs.inodes, x, d, "x", inode_name_create(e, "x"));
 	assert_true(inode_parent_watched(world->fs.inodes, x));
 	assert_false(inode_parent_watched(world->fs.inodes, e));
 }
@@ -109,8 +111,8 @@ static void a_spoiled_inode_is_kept_until_it_is_sound(void **state)
 	assert_int_equal(inode_spoiled(e), 0);
 	/* Sound already: nothing to give back. */
 	inode_unspoil(table, e);
-	inode_spoil(e, -ENOSPC);
-	inode_spoil(e, -EIO);
+	inode_spoil(table, e, -ENOSPC);
+	inode_spoil(table, e, -EIO);
 	assert_int_equal(inode_spoiled(e), -EIO);
 	world_forget(world, e);
 	assert_int_equal(world_figures(world).known, 2);
@@ -126,7 +128,7 @@ static void a_spoiled_inode_is_kept_until_it_is_sound(void **state)
 	world_forget(world, e);
 	assert_int_equal(world_figures(world).known, 1);
 	/* Spoiled at the end: nothing is left of it all the same. */
-	inode_spoil(world_find(world, world->root, "e"), -ENOSPC);
+	inode_spoil(table, world_find(world, world->root, "e"), -ENOSPC);
 }
 
 static void a_note_holds_for_its_own_inode(void **state)

@@ -103,4 +103,10 @@ int world_make(struct world *world, struct inode *parent, const char *name,
 
 struct inode_figures world_figures(struct world *world);
 
+/* Opens @inode and gives the handle back.  Returns 0 or negative errno. */
+int world_open(struct world *world, struct inode *inode, enum handle_use use);
+/* Opens so many files of its own, below "others" in the source, that every
+ * descriptor is dropped that need not stay; forgets them again. */
+void world_push_out(struct world *world);
+
 #endif

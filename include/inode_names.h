@@ -1,0 +1,50 @@
+/*
+ * The names of an inode, and what happens to it when one of them goes.
+ *
+ * A file that loses its name may still be open, and no message tells us so.  Its
+ * descriptor then is all that leads to it, and is kept until the kernel forgets it
+ * or finds it by another name.  No moment may pass between the name's going and
+ * the descriptor's being kept, so whoever takes a name away does this:
+ *
+ *     inode_hold()                      can fail, nothing has happened yet
+ *     unlink(2), rename(2) and so on
+ *     inode_lost_name() or inode_moved()   only if it went; can't fail
+ *     inode_release()
+ *
+ * A lookup may have opened the name before it went, and reach the table after: what
+ * it saw is older than the event (see inode_events()), and does not count.
+ */
+#ifndef PYCACHEFS_INODE_NAMES_H
+#define PYCACHEFS_INODE_NAMES_H
+
+#include "inode.h"
+
+struct inode_name;
+
+/*
+ * Keeps @inode's descriptor open until inode_release(), whatever becomes of its
+ * names; @loses_name: it may have to be pinned.  Returns 0 or negative errno:
+ * -EMFILE when too many are pinned, or no descriptor is to be had; -ESTALE when it
+ * is not where it was seen last (the kernel looks it up again and repeats the call).
+ */
+int inode_hold(struct inode_table *table, struct inode *inode, bool loses_name);
+void inode_release(struct inode_table *table, struct inode *inode);
+
+/*
+ * @name in @parent has gone, or is another file by now.  @inode must be held.  When
+ * no other name is known that leads to it, its descriptor is pinned.
+ */
+void inode_lost_name(struct inode_table *table, struct inode *inode,
+		     struct inode *parent, const char *name);
+
+/* A name to move to, made before the move, which then can't fail.  Returns NULL
+ * when memory is short.  inode_moved() takes it, inode_name_free() frees it;
+ * NULL is taken. */
+struct inode_name *inode_name_create(struct inode *parent, const char *text);
+void inode_name_free(struct inode_table *table, struct inode_name *name);
+
+/* The file has moved from @name in @parent to @to, which is taken. */
+void inode_moved(struct inode_table *table, struct inode *inode,
+		 struct inode *parent, const char *name, struct inode_name *to);
+
+#endif
