@@ -111,6 +111,31 @@ static void all_idle_writers_are_settled_at_once(void **state)
 	assert_int_equal(left, 0);
 }
 
+/* In the pass after it went idle, wherever it stands among those that are busy. */
+static void busy_writers_keep_no_idle_one_open(void **state)
+{
+	enum { COUNT = 200 };
+	struct world *world = *state;
+	struct inode *files[COUNT];
+	char name[16];
+
+	for (int i = 0; i < COUNT; i++) {
+		snprintf(name, sizeof(name), "file-%d", i);
+		files[i] = make(world, name);
+		assert_int_equal(open_to_write(world, files[i]), 0);
+	}
+	settle(world);
+	for (int i = 0; i < COUNT; i++)
+		if (i % 3)
+			assert_int_equal(open_to_write(world, files[i]), 0);
+	settle(world);
+	for (int i = 0; i < COUNT; i++)
+		assert_int_equal(is_writer(world, files[i]), i % 3 != 0);
+	settle(world);
+	for (int i = 0; i < COUNT; i++)
+		assert_false(is_writer(world, files[i]));
+}
+
 static void what_is_settled_can_be_executed(void **state)
 {
 	struct world *world = *state;
@@ -190,6 +215,55 @@ static void being_short_of_descriptors_is_no_reason_to_keep(void **state)
 	assert_false(is_writer(world, file));
 }
 
+/* Opens @count files for writing that can't be opened so again. */
+static void make_kept(struct world *world, struct inode **files, int count)
+{
+	char name[16];
+
+	for (int i = 0; i < count; i++) {
+		snprintf(name, sizeof(name), "kept-%d", i);
+		files[i] = make(world, name);
+		assert_int_equal(inode_keep_writer(world->fs.inodes, files[i]), 0);
+		assert_int_equal(chmod(world_path(world, name), 0444), 0);
+	}
+}
+
+/* How many can be written to by a daemon that is no root. */
+static int count_writable(struct world *world, struct inode **files, int count)
+{
+	int writable = 0;
+
+	setfsuid(NOBODY);
+	for (int i = 0; i < count; i++)
+		writable += open_to_write(world, files[i]) == 0;
+	setfsuid(0);
+	return writable;
+}
+
+static void others_go_before_a_writer_that_is_kept(void **state)
+{
+	enum { LIMIT = 64, FEW = LIMIT / 2, MANY = 2 * LIMIT };
+	struct world *world = *state;
+	struct inode *files[MANY];
+
+	world_destroy(world);
+	*state = world = world_create(&(struct world_options){ .limit = LIMIT });
+	make_kept(world, files, FEW);
+	world_push_out(world);
+	assert_int_equal(count_writable(world, files, FEW), FEW);
+	assert_in_range(world_figures(world).descriptors, FEW, LIMIT);
+	/* When they are more than fit, the last ones are there, and some room. */
+	make_kept(world, files, MANY);
+	world_push_out(world);
+	assert_in_range(count_writable(world, files, MANY), LIMIT / 2, LIMIT);
+	assert_int_equal(count_writable(world, &files[MANY - FEW], FEW), FEW);
+	/* One that can come back is like any other. */
+	for (int i = 0; i < MANY; i++)
+		inode_unkeep_writer(world->fs.inodes, files[i]);
+	world_push_out(world);
+	assert_int_equal(count_writable(world, files, MANY), 0);
+}
+
 struct waiter {
 	struct handles *handles;
 	int calls;
@@ -256,9 +330,11 @@ int main(void)
 		T(an_idle_writer_is_settled),
 		T(a_busy_writer_is_not),
 		T(all_idle_writers_are_settled_at_once),
+		T(busy_writers_keep_no_idle_one_open),
 		T(what_is_settled_can_be_executed),
 		T(the_store_has_nothing_to_settle),
 		T(a_writer_that_could_not_come_back_is_kept),
+		T(others_go_before_a_writer_that_is_kept),
 		T(being_short_of_descriptors_is_no_reason_to_keep),
 		T(waiting_ends_when_it_is_told_to),
 		T(a_new_writer_ends_the_wait),
