@@ -303,19 +303,31 @@ int handles_check_place(struct handles *handles, struct inode *inode,
 	return err;
 }
 
+/* Opens @inode at its place, or by another name when it is not there any more. */
+static int open_at_place(struct handles *handles, struct inode *inode, int *ret_fd)
+{
+	char name[NAME_SIZE];
+	bool again;
+	int err;
+
+	do {
+		struct inode *parent = inode_place(handles->table, inode, name);
+
+		err = parent ? open_at(handles, inode, parent, name, ret_fd) : -ESTALE;
+		again = parent && err == -ESTALE &&
+			inode_next_place(handles->table, inode, parent, name);
+		inode_put(handles->table, parent);
+	} while (again);
+	return err;
+}
+
 /* Opens @inode by its place and holds it; its parent is held, or need not be open. */
 static int open_one(struct handles *handles, struct inode *inode,
 		    struct handle **ret)
 {
-	char name[NAME_SIZE];
-	struct inode *parent = inode_place(handles->table, inode, name);
 	struct handle *handle;
-	int fd, err;
+	int fd, err = open_at_place(handles, inode, &fd);
 
-	if (!parent)
-		return -ESTALE;
-	err = open_at(handles, inode, parent, name, &fd);
-	inode_put(handles->table, parent);
 	if (err)
 		return err;
 	handle = handle_new(fd, false, false);

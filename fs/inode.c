@@ -264,12 +264,7 @@ void inode_put(struct inode_table *table, struct inode *inode)
 
 uint64_t inode_events(struct inode_table *table)
 {
-	uint64_t events;
-
-	pthread_rwlock_rdlock(&table->lock);
-	events = table->events;
-	pthread_rwlock_unlock(&table->lock);
-	return events;
+	return atomic_load(&table->events);
 }
 
 /* Without a name: that is added by inode_seen_locked(). */

@@ -48,6 +48,12 @@ void inode_names_free(struct inode_table *table, struct inode_name *names)
 		inode_name_free(table, name);
 }
 
+static bool is_name(const struct inode_name *name, const struct inode *parent,
+		    const char *text)
+{
+	return name->parent == parent && strcmp(name->text, text) == 0;
+}
+
 /* Takes the name out of the list; NULL when it is not there. */
 static struct inode_name *take_name_locked(struct inode *inode,
 					   const struct inode *parent,
@@ -55,7 +61,7 @@ static struct inode_name *take_name_locked(struct inode *inode,
 {
 	struct inode_name **at = &inode->names, *name;
 
-	while (*at && ((*at)->parent != parent || strcmp((*at)->text, text) != 0))
+	while (*at && !is_name(*at, parent, text))
 		at = &(*at)->next;
 	name = *at;
 	if (name) {
@@ -106,6 +112,22 @@ int inode_seen_locked(struct inode_table *table, struct inode *inode,
 	return 0;
 }
 
+bool inode_next_place(struct inode_table *table, struct inode *inode,
+		      const struct inode *parent, const char *text)
+{
+	struct inode_name *gone = NULL;
+	bool has_next;
+
+	pthread_rwlock_wrlock(&table->lock);
+	has_next = inode->names && (inode->names->next ||
+				    !is_name(inode->names, parent, text));
+	if (has_next)
+		drop_name_locked(inode, parent, text, &gone);
+	pthread_rwlock_unlock(&table->lock);
+	inode_names_free(table, gone);
+	return has_next;
+}
+
 int inode_hold(struct inode_table *table, struct inode *inode, bool loses_name)
 {
 	int err = loses_name ? handles_may_pin(table->handles) : 0;
@@ -127,7 +149,7 @@ static bool lose_name(struct inode_table *table, struct inode *inode,
 	bool another;
 
 	pthread_rwlock_wrlock(&table->lock);
-	inode->stamp = ++table->events;
+	inode->stamp = atomic_fetch_add(&table->events, 1) + 1;
 	place = inode->names;
 	drop_name_locked(inode, parent, text, &gone);
 	another = inode->names && inode->names != place;
@@ -161,7 +183,7 @@ void inode_moved(struct inode_table *table, struct inode *inode,
 	struct inode_name *gone = NULL;
 
 	pthread_rwlock_wrlock(&table->lock);
-	inode->stamp = ++table->events;
+	inode->stamp = atomic_fetch_add(&table->events, 1) + 1;
 	drop_name_locked(inode, parent, name, &gone);
 	drop_name_locked(inode, to->parent, to->text, &gone);
 	set_place_locked(table, inode, to, MAX_NAMES, &gone);

@@ -82,7 +82,7 @@ struct inode_table {
 	pthread_rwlock_t lock;		/* guards all below */
 	struct inode *by_key;
 	struct inode *spoiled;		/* each a reference */
-	uint64_t events;
+	_Atomic uint64_t events;	/* grows with the lock held */
 	struct slot *slots;		/* owned */
 	uint32_t slot_count;		/* those in use since the start */
 	uint32_t slot_room;		/* those allocated */
@@ -100,7 +100,11 @@ struct inode_table {
 int inode_seen_locked(struct inode_table *table, struct inode *inode,
 		      struct inode *parent, const char *text, nlink_t links,
 		      struct inode_name **gone);
-/* Frees a list of names. */
+/* Without the lock: @inode is not @text in @parent any more.  Returns whether there
+ * is another place to look, else that one stays. */
+bool inode_next_place(struct inode_table *table, struct inode *inode,
+		      const struct inode *parent, const char *text);
+/* Frees a list of names, without the lock. */
 void inode_names_free(struct inode_table *table, struct inode_name *names);
 
 /* A reference to an inode that was found elsewhere than in the table's indexes:

@@ -146,6 +146,28 @@ static void a_copy_made_of_links_is_removed_again(void **state)
 	assert_int_equal(read_files(dir, 0), 0);
 }
 
+/* The one that was seen last goes behind the mount. */
+static void a_file_is_found_by_any_name_that_it_has_left(void **state)
+{
+	const struct fixture *f = create(state, 0);
+	const char *dir = f->mountpoint;
+	int fd = open(path_of(dir, 0), O_RDONLY);
+	struct stat st;
+
+	assert_int_equal(link(path_of(dir, 0), in(dir, "second")), 0);
+	assert_int_equal(link(path_of(dir, 0), in(dir, "third")), 0);
+	assert_int_equal(stat(in(dir, "third"), &st), 0);
+	assert_int_equal(unlink(in(f->source, "second")), 0);
+	assert_int_equal(unlink(in(f->source, "third")), 0);
+	assert_int_equal(read_files(dir, 1), 0);
+	assert_true(holds(fd, 0));
+	assert_int_equal(read_files(dir, 1), 0);
+	assert_int_equal(unlink(path_of(dir, 0)), 0);
+	assert_int_equal(read_files(dir, 1), 0);
+	assert_int_equal(fsync(fd), 0);
+	close(fd);
+}
+
 static void a_removed_directory_still_answers(void **state)
 {
 	const struct fixture *f = create(state, 0);
@@ -222,6 +244,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(no_more_names_go_than_descriptors_can_be_kept),
 		T(a_copy_made_of_links_is_removed_again),
+		T(a_file_is_found_by_any_name_that_it_has_left),
 		T(a_removed_directory_still_answers),
 		T(who_may_no_longer_open_may_go_on_writing),
 	};

@@ -10,6 +10,7 @@
 #include "inode.h"
 #include "inode_names.h"
 #include "inode_spoil.h"
+#include "shadow.h"
 
 static int set_up(void **state)
 {
@@ -84,15 +85,24 @@ static void it_goes_with_its_directory(void **state)
 	inode_release_spoiled_below(world->fs.inodes, &d);
 	assert_int_equal(world_figures(world).known, known + 3 + 2 + 5);
 	/* Those of another directory stay. */
-	store_drop(&world->fs.store, &d);
+	shadow_drop(&world->fs.store, &d);
 	inode_release_spoiled_below(world->fs.inodes, &e);
 	assert_int_equal(world_figures(world).known, known + 3 + 2 + 5);
 	inode_release_spoiled_below(world->fs.inodes, &d);
 	assert_int_equal(world_figures(world).known, known + 3);
-	store_drop(&world->fs.store, &e);
+	shadow_drop(&world->fs.store, &e);
 	inode_release_spoiled_below(world->fs.inodes, &e);
 	assert_int_equal(world_figures(world).known, known);
 	assert_int_equal(world_figures(world).descriptors, 1);
+}
+
+/* A file "a" in @cache, which the caller gets open. */
+static struct inode *make_file(struct world *world, struct inode *cache,
+			       struct handle **ret_dir)
+{
+	assert_int_equal(world_make(world, cache, "a", "text"), 0);
+	assert_int_equal(route_open(&world->fs, cache, HANDLE_PATH, ret_dir), 0);
+	return world_find(world, cache, "a");
 }
 
 /* Takes @name in the directory @parent, open as @dirfd, away. */
@@ -110,13 +120,11 @@ static void it_goes_with_its_last_name(void **state)
 {
 	struct world *world = *state;
 	_cleanup_handle_ struct handle *dir = NULL;
-	struct inode *cache = world_find(world, world->root, "__pycache__"), *file;
+	struct inode *cache = world_find(world, world->root, "__pycache__");
 	uint64_t known = world_figures(world).known;
+	struct inode *file = make_file(world, cache, &dir);
 
-	assert_int_equal(world_make(world, cache, "a", "text"), 0);
-	assert_int_equal(route_open(&world->fs, cache, HANDLE_PATH, &dir), 0);
 	assert_int_equal(linkat(handle_fd(dir), "a", handle_fd(dir), "b", 0), 0);
-	file = world_find(world, cache, "a");
 	inode_spoil(world->fs.inodes, file, -ENOSPC);
 	take_away(world, file, cache, handle_fd(dir), "b");
 	assert_int_equal(inode_spoiled(file), -ENOSPC);
@@ -131,12 +139,10 @@ static void without_a_name_it_goes_when_it_is_forgotten(void **state)
 {
 	struct world *world = *state;
 	_cleanup_handle_ struct handle *dir = NULL;
-	struct inode *cache = world_find(world, world->root, "__pycache__"), *file;
+	struct inode *cache = world_find(world, world->root, "__pycache__");
 	uint64_t known = world_figures(world).known;
+	struct inode *file = make_file(world, cache, &dir);
 
-	assert_int_equal(world_make(world, cache, "a", "text"), 0);
-	assert_int_equal(route_open(&world->fs, cache, HANDLE_PATH, &dir), 0);
-	file = world_find(world, cache, "a");
 	take_away(world, file, cache, handle_fd(dir), "a");
 	inode_spoil(world->fs.inodes, file, -ENOSPC);
 	assert_int_equal(inode_spoiled(file), -ENOSPC);

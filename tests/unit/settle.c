@@ -91,19 +91,25 @@ static void a_busy_writer_is_not(void **state)
 	assert_false(is_writer(world, idle));
 }
 
+static void make_writers(struct world *world, struct inode **files, int count)
+{
+	char name[16];
+
+	for (int i = 0; i < count; i++) {
+		snprintf(name, sizeof(name), "file-%d", i);
+		files[i] = make(world, name);
+		assert_int_equal(open_to_write(world, files[i]), 0);
+	}
+}
+
 static void all_idle_writers_are_settled_at_once(void **state)
 {
 	enum { COUNT = 50 };
 	struct world *world = *state;
 	struct inode *files[COUNT];
 	int left = 0;
-	char name[16];
 
-	for (int i = 0; i < COUNT; i++) {
-		snprintf(name, sizeof(name), "file-%d", i);
-		files[i] = make(world, name);
-		assert_int_equal(open_to_write(world, files[i]), 0);
-	}
+	make_writers(world, files, COUNT);
 	settle(world);
 	settle(world);
 	for (int i = 0; i < COUNT; i++)
@@ -117,13 +123,8 @@ static void busy_writers_keep_no_idle_one_open(void **state)
 	enum { COUNT = 200 };
 	struct world *world = *state;
 	struct inode *files[COUNT];
-	char name[16];
 
-	for (int i = 0; i < COUNT; i++) {
-		snprintf(name, sizeof(name), "file-%d", i);
-		files[i] = make(world, name);
-		assert_int_equal(open_to_write(world, files[i]), 0);
-	}
+	make_writers(world, files, COUNT);
 	settle(world);
 	for (int i = 0; i < COUNT; i++)
 		if (i % 3)
