@@ -390,7 +390,8 @@ static void mark_temporaries(struct fs *fs, struct inode *directory,
 		return;
 	}
 	while ((entry = readdir(dir))) {
-		if (!names_is_temporary(entry->d_name, needs))
+		if (entry->d_type == DT_DIR ||
+		    !names_is_temporary(entry->d_name, needs))
 			continue;
 		tidy = false;
 		if (strcmp(needs, module) == 0)
@@ -406,12 +407,13 @@ void route_before_removal(struct fs *fs, struct inode *directory, int dirfd,
 	char bytecode[NAME_SIZE];
 	struct stat st;
 
-	if (inode_kind(directory) != INODE_SOURCE || !ends_with(name, ".py"))
+	if (inode_kind(directory) != INODE_SOURCE || !ends_with(name, ".py") ||
+	    !source_has_module(dirfd, name))
 		return;
 	for (int i = 0; i < NAMES_LEGACY; i++)
 		if (names_legacy(name, i, bytecode) &&
 		    fstatat(dirfd, bytecode, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
-		    S_ISREG(st.st_mode))
+		    !S_ISDIR(st.st_mode))
 			mark(fs, directory, dirfd, bytecode);
 	mark_temporaries(fs, directory, name);
 }
