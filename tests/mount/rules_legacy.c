@@ -270,6 +270,19 @@ static void rm_removes_a_package_with_stale_bytecode(void **state)
 	assert_missing(behind(f, "pkg"));
 }
 
+/* Which Python follows as well. */
+static void a_link_to_stale_bytecode_stays_hidden_too(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_works(symlink("x.pyo", behind(f, "pkg/y.pyc")));
+	write_text(on(f, "pkg/y.py"), "y = 1\n");
+	assert_missing(on(f, "pkg/y.pyc"));
+	assert_works(unlink(on(f, "pkg/y.py")));
+	assert_missing(on(f, "pkg/y.pyc"));
+	assert_lists(on(f, "pkg"), "x.py");
+}
+
 static void a_renamed_source_leaves_its_stale_bytecode_hidden(void **state)
 {
 	struct fixture *f = *state;
@@ -321,6 +334,28 @@ static void bytecode_put_in_its_place_without_a_source_is_real(void **state)
 	assert_lists(on(f, "pkg"), "x$py.class x.pyc x.pyo");
 }
 
+/* Until something is really made in its place. */
+static void what_fails_leaves_stale_bytecode_where_it_is(void **state)
+{
+	struct fixture *f = *state;
+	char *before;
+
+	assert_works(unlink(on(f, "pkg/x.py")));
+	write_text(on(f, "pkg/__pycache__/m"), "code");
+	before = describe_source(f);
+	/* Not between source and store, not with what is missing, not by a
+	 * directory. */
+	assert_fails(link(on(f, "pkg/__pycache__/m"), on(f, "pkg/x.pyc")), EXDEV);
+	assert_fails(rename(on(f, "pkg/__pycache__/m"), on(f, "pkg/x.pyc")), EXDEV);
+	assert_fails(rename(on(f, "pkg/missing"), on(f, "pkg/x.pyc")), ENOENT);
+	assert_fails(rename(on(f, "shipped"), on(f, "pkg/x.pyc")), ENOTDIR);
+	assert_int_equal(outcome_open(open(on(f, "pkg/x.pyc"), O_RDONLY)), ENOENT);
+	assert_fails(unlink(on(f, "pkg/x.pyc")), ENOENT);
+	assert_source(f, before);
+	assert_holds(behind(f, "pkg/x.pyc"), "stale");
+	assert_lists(on(f, "pkg"), "");
+}
+
 static void cached_bytecode_is_gone_with_its_source(void **state)
 {
 	struct fixture *f = *state;
@@ -358,9 +393,11 @@ int main(void)
 		FINISHED_ONLY(stale_bytecode_stays_hidden_when_its_source_goes),
 		STALE(so_do_temporaries_of_writers_that_were_killed),
 		FINISHED_ONLY(rm_removes_a_package_with_stale_bytecode),
+		FINISHED_ONLY(a_link_to_stale_bytecode_stays_hidden_too),
 		FINISHED_ONLY(a_renamed_source_leaves_its_stale_bytecode_hidden),
 		FINISHED_ONLY(bytecode_made_anew_without_a_source_is_real),
 		FINISHED_ONLY(bytecode_put_in_its_place_without_a_source_is_real),
+		FINISHED_ONLY(what_fails_leaves_stale_bytecode_where_it_is),
 		PROJECT(cached_bytecode_is_gone_with_its_source),
 	};
 

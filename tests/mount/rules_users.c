@@ -272,6 +272,44 @@ static void a_directory_that_became_sticky_behind_the_mount_protects_at_once(
 	assert_works(unlink(in(d, "bobs")));
 }
 
+static int make_hard_link(void *path)
+{
+	return outcome(link("bobs", path));
+}
+
+/* The kernel sees no file there, so it checks nothing. */
+static void a_sticky_directory_protects_what_is_hidden_too(void **state)
+{
+	int (*const calls[])(void *) = {
+		make_file, make_directory, make_link, make_hard_link, rename_over,
+	};
+	struct fixture *f = *state;
+	char *before;
+
+	set_d(f, 0, 0, 01777);
+	assert_true(carries_soon(f));
+	write_text(behind(f, "d/m.pyc"), "of root");
+	write_text(on(f, "d/bobs"), "of bob");
+	assert_works(chown(on(f, "d/bobs"), BOB, BOB));
+	assert_works(unlink(on(f, "d/m.py")));
+	before = describe_source(f);
+	int here = open(".", O_PATH | O_CLOEXEC);
+	int there = open(on(f, "d"), O_PATH | O_CLOEXEC);
+	for (size_t i = 0; i < sizeof(calls) / sizeof(*calls); i++) {
+		assert_works(fchdir(there));
+		int error = as_user(BOB, BOB, NULL, 0, calls[i], (char[]){ "m.pyc" });
+		assert_works(fchdir(here));
+		assert_int_equal(error, EPERM);
+	}
+	close(here);
+	close(there);
+	assert_source(f, before);
+	assert_holds(behind(f, "d/m.pyc"), "of root");
+	/* To whom it belongs it makes way. */
+	write_text(on(f, "d/m.pyc"), "made anew");
+	assert_holds(behind(f, "d/m.pyc"), "made anew");
+}
+
 static void a_setgid_directory_hands_its_group_on(void **state)
 {
 	struct fixture *f = *state;
@@ -348,6 +386,7 @@ int main(void)
 		USERS(who_may_not_look_into_the_directory_sees_nothing),
 		USERS(a_sticky_directory_protects_what_others_made),
 		CACHED(a_directory_that_became_sticky_behind_the_mount_protects_at_once),
+		USERS(a_sticky_directory_protects_what_is_hidden_too),
 		USERS(a_setgid_directory_hands_its_group_on),
 		USERS(supplementary_groups_count),
 		USERS(the_umask_of_the_caller_counts),
