@@ -1,9 +1,10 @@
 /*
  * Operations that take a name away: unlink, rmdir, rename.
  *
- * They act as their caller.  Whether a sticky directory lets them is for the kernel
- * of the tree itself to say: ours checked attributes that may be as old as the time
- * limit (fs/fuse/dir.c, fuse_permission(); fs/namei.c, may_delete()).
+ * In sticky directories they act as their caller, so that the kernel of the tree
+ * itself says what may go: ours has checked attributes that may be as old as the
+ * time limit (fs/fuse/dir.c, fuse_permission(); fs/namei.c, may_delete()).
+ * Elsewhere owners don't count, and acting as another takes some microseconds.
  *
  * Whatever the kernel knows by that name is held from before the name goes until
  * the table has heard of it: see inode_names.h.
@@ -71,11 +72,28 @@ static void note_loss(struct fs *fs, const struct victim *victim,
 	}
 }
 
-/* unlinkat(2) as the caller. */
-static int remove_name(struct request *r, const struct place *place, int flags)
+static bool may_be_sticky(int dirfd)
+{
+	struct stat st;
+
+	return fstat(dirfd, &st) < 0 || st.st_mode & S_ISVTX;
+}
+
+/* Acts as the caller if either directory, which may be the same, is sticky.
+ * cred_restore() ends it in any case. */
+static int become_remover(struct request *r, int dirfd, int other)
 {
 	struct caller caller = request_caller(r, false);
-	int err = cred_become(&caller, CRED_ALLOWED);
+
+	if (caller.uid == 0 || !cred_can_switch() ||
+	    (!may_be_sticky(dirfd) && (other == dirfd || !may_be_sticky(other))))
+		return 0;
+	return cred_become(&caller, CRED_ALLOWED);
+}
+
+static int remove_name(struct request *r, const struct place *place, int flags)
+{
+	int err = become_remover(r, place->dirfd, place->dirfd);
 
 	if (err)
 		return err;
@@ -180,23 +198,28 @@ struct renaming {
 	unsigned flags;
 };
 
-/*
- * renameat2(2) as the caller.  Where an orphan is replaced, the kernel saw no file,
- * so it has checked nothing: then all that the caller could not do natively is
- * refused.
- */
+/* Where an orphan is replaced, the kernel saw no file, so it has checked nothing:
+ * then all is refused that the caller could not do natively. */
+static int become_renamer(struct request *r, const struct renaming *renaming)
+{
+	struct caller caller;
+
+	if (!renaming->new.orphan)
+		return become_remover(r, renaming->old.dirfd, renaming->new.dirfd);
+	caller = request_caller(r, true);
+	return cred_become(&caller, CRED_STRICT);
+}
+
 static int call_rename(struct request *r, const struct renaming *renaming)
 {
-	enum cred_power power = renaming->new.orphan ? CRED_STRICT : CRED_ALLOWED;
-	struct caller caller = request_caller(r, power == CRED_STRICT);
-	int result, err = cred_become(&caller, power);
+	int err = become_renamer(r, renaming);
 
 	if (err)
 		return err;
-	result = renameat2(renaming->old.dirfd, renaming->old.name,
-			   renaming->new.dirfd, renaming->new.name,
-			   renaming->flags);
-	err = result < 0 ? -errno : 0;
+	if (renameat2(renaming->old.dirfd, renaming->old.name,
+		      renaming->new.dirfd, renaming->new.name,
+		      renaming->flags) < 0)
+		err = -errno;
 	cred_restore();
 	return err;
 }

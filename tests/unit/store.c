@@ -282,23 +282,6 @@ static void dropping_takes_all_parts_of_one(void **state)
 	close(fd);
 }
 
-/* A chain of @depth directories below @at, each with a file beside the next. */
-static void make_chain(int at, int depth)
-{
-	int fd = dup(at);
-
-	for (int i = 0; i < depth; i++) {
-		assert_int_equal(mknodat(fd, "file", S_IFREG | 0600, 0), 0);
-		assert_int_equal(mkdirat(fd, "d", 0755), 0);
-		int next = openat(fd, "d", O_PATH | O_CLOEXEC);
-
-		assert_true(next >= 0);
-		close(fd);
-		fd = next;
-	}
-	close(fd);
-}
-
 /* Drops @id with room for no more than @spare descriptors; returns what was said. */
 static char *drop_with_few(struct store *store, const struct file_id *id, int spare)
 {
@@ -342,13 +325,13 @@ static void any_depth_goes_with_two_descriptors(void **state)
 	assert_int_equal(store_create(&store, SIZE, 3 * DEEP), 0);
 	assert_int_equal(shadow_make(&store, SHADOW_CACHE, &some_id,
 					 fixed->model_fd, &fd), 0);
-	make_chain(fd, DEEP);
+	unit_chain(fd, DEEP);
 	for (int i = 0; i < WIDE; i++) {
 		/* Also names that the store would think of. */
 		snprintf(name, sizeof(name), "x-%d", i);
 		assert_int_equal(mkdirat(fd, name, 0), 0);
 		int sub = openat(fd, name, O_PATH | O_CLOEXEC);
-		make_chain(sub, 3);
+		unit_chain(sub, 3);
 		close(sub);
 	}
 	close(fd);
@@ -366,7 +349,7 @@ static void what_does_not_go_now_goes_later(void **state)
 	int fd = make_part(fixed, SHADOW_CACHE, &some_id);
 
 	other.ino++;
-	make_chain(fd, 10);
+	unit_chain(fd, 10);
 	close(fd);
 	unit_assert_line(drop_with_few(&fixed->store, &some_id, 0),
 			 "its memory stays in use");

@@ -92,6 +92,22 @@ void unit_remove(char *path)
 	free(path);
 }
 
+void unit_chain(int at, int depth)
+{
+	int fd = dup(at);
+
+	for (int i = 0; i < depth; i++) {
+		assert_int_equal(mkdirat(fd, "d", 0755), 0);
+		assert_int_equal(mknodat(fd, "d/file", S_IFREG | 0600, 0), 0);
+		int next = openat(fd, "d", O_PATH | O_CLOEXEC);
+
+		assert_true(next >= 0);
+		close(fd);
+		fd = next;
+	}
+	close(fd);
+}
+
 struct crew {
 	pthread_barrier_t start;
 	void (*run)(void *data, int index);

@@ -47,6 +47,9 @@ int unit_descriptors(void);
 char *unit_scratch(void);
 void unit_remove(char *path);
 
+/* Makes a chain of @depth directories called "d" below @at, each with a file. */
+void unit_chain(int at, int depth);
+
 /* Runs @count threads (at most 16) that call @run(data, index), all at once. */
 void unit_threads(int count, void (*run)(void *data, int index), void *data);
 

@@ -150,33 +150,17 @@ static void a_large_directory_goes(void **state)
 	assert_int_equal(faccessat(scratch->fd, "many", F_OK, 0), -1);
 }
 
-/* A chain of @depth directories called "d", the first below @at. */
-static void make_chain(int at, int depth)
-{
-	int fd = dup(at);
-
-	for (int i = 0; i < depth; i++) {
-		assert_int_equal(mkdirat(fd, "d", 0755), 0);
-		int next = openat(fd, "d", O_PATH | O_CLOEXEC);
-
-		assert_true(next >= 0);
-		close(fd);
-		fd = next;
-	}
-	close(fd);
-}
-
 static void depth_is_bounded(void **state)
 {
 	struct scratch *scratch = *state;
 	struct rlimit limit, few;
 
 	assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
-	make_chain(scratch->fd, 100);
+	unit_chain(scratch->fd, 100);
 	assert_int_equal(remove_tree_at(scratch->fd, "d"), 0);
 	assert_int_equal(faccessat(scratch->fd, "d", F_OK, 0), -1);
 
-	make_chain(scratch->fd, 101);
+	unit_chain(scratch->fd, 101);
 	assert_int_equal(remove_tree_at(scratch->fd, "d"), -ELOOP);
 	/* Each level costs a descriptor; when they run out it is an error. */
 	few = limit;
