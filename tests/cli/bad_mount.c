@@ -224,6 +224,42 @@ static void a_source_is_mounted_at_two_places(void **state)
 	(void)first;
 }
 
+/* ------------------------------------------------------------------ a sandbox */
+
+/* In a process of its own, which then may not assert: the step that failed. */
+static int mount_in_sandbox(void *data)
+{
+	const struct cli *cli = data;
+	const struct command_options options = { .seconds = DEADLINE };
+	const char *const argv[] = {
+		fixture_program(), cli->source, cli->mnt, NULL,
+	};
+	struct command command;
+	int step = 0;
+
+	if (forbid_unshare())
+		return 1;
+	command = command_run(&options, argv);
+	if (command.status != 1)
+		step = 2;
+	else if (!strstr(command.err, "unshare") || *command.out)
+		step = 3;
+	command_free(&command);
+	return step;
+}
+
+static void a_sandbox_without_unshare_is_told(void **state)
+{
+	struct cli *cli = *state;
+	char *before = cli_mount_table(), *after;
+
+	assert_int_equal(as_user(0, 0, NULL, 0, mount_in_sandbox, cli), 0);
+	after = cli_mount_table();
+	assert_string_equal(after, before);
+	free(before);
+	free(after);
+}
+
 int main(void)
 {
 	int skip = cli_possible();
@@ -236,6 +272,7 @@ int main(void)
 		CLI_DEV(no_right_to_the_mountpoint_is_told),
 		CLI_DEV(a_missing_fusermount_is_told),
 		CLI_DEV(a_source_that_one_may_not_look_into_is_told),
+		CLI(a_sandbox_without_unshare_is_told),
 		CLI(a_mount_over_its_source_is_not_mounted_again),
 		CLI(a_mount_elsewhere_is_no_source),
 		CLI(a_bind_mount_of_a_mount_is_no_source),

@@ -44,6 +44,10 @@ char *command_output(const char *directory, const char *word, ...)
 int as_user(uid_t uid, gid_t gid, const gid_t *groups, size_t count,
 	    int (*call)(void *data), void *data);
 
+/* Forbids unshare(2) to this process and its children for good, as a sandbox may:
+ * call it in as_user().  Returns 0 or negative errno. */
+int forbid_unshare(void);
+
 /* Calls @done(data) every millisecond until it is true; false after @seconds. */
 bool eventually(double seconds, bool (*done)(void *data), void *data);
 
