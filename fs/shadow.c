@@ -6,9 +6,11 @@
 
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 
 /*
  * Setuid means nothing on a directory, and POSIX lets chmod(2) ignore it there:
@@ -98,12 +100,35 @@ static int inherit_from(int model, int fd)
 	return 0;
 }
 
-/* Whether the source's directory @model was removed since it was opened. */
+/* A directory that has lost its name can't be listed any more (fs/readdir.c,
+ * iterate_dir()), not even with too little room for an entry. */
+static bool has_no_listing(int model)
+{
+	char path[PROC_NAME_SIZE], entry;
+	_cleanup_close_ int fd = open(proc_name(model, path), O_RDONLY | O_DIRECTORY |
+				      O_CLOEXEC);
+
+	return fd >= 0 && syscall(SYS_getdents64, fd, &entry, sizeof(entry)) < 0 &&
+		errno == ENOENT;
+}
+
+/*
+ * Whether the source's directory @model was removed since it was opened.  Most
+ * filesystems then count no link to it; overlayfs goes on with the lower layer's
+ * count.  Removed through this kernel its path says so, which a living name can
+ * only pretend.
+ */
 static bool is_gone(int model)
 {
+	char path[PROC_NAME_SIZE], target[PATH_MAX + 1];
 	struct stat st;
+	ssize_t length;
 
-	return fstat(model, &st) < 0 || st.st_nlink == 0;
+	if (fstat(model, &st) < 0 || st.st_nlink == 0)
+		return true;
+	length = readlink(proc_name(model, path), target, PATH_MAX);
+	target[length > 0 ? length : 0] = '\0';
+	return ends_with(target, " (deleted)") && has_no_listing(model);
 }
 
 /* Removes the shadow itself, if it has no part.  A maker of one tries again. */

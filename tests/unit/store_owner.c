@@ -6,11 +6,11 @@
 
 #include <fcntl.h>
 #include <linux/posix_acl.h>
-#include <linux/posix_acl.h>
 #include <linux/posix_acl_xattr.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/xattr.h>
 #include <unistd.h>
@@ -288,16 +288,78 @@ static void a_plain_user_has_a_store_with_the_same_limits(void **state)
 	unit_remove(top);
 }
 
+/* Removes the directory @name of @at, or lets another take its place. */
+static void remove_directory(int at, const char *name, bool by_rename)
+{
+	if (!by_rename) {
+		assert_int_equal(unlinkat(at, name, AT_REMOVEDIR), 0);
+		return;
+	}
+	assert_int_equal(mkdirat(at, "new", 0755), 0);
+	assert_int_equal(renameat(at, "new", at, name), 0);
+}
+
+/* Where directories lie in layers, the count of links does not tell. */
+static void nothing_is_made_for_a_directory_that_left_an_overlay(void **state)
+{
+	static const char *const names[] = {
+		"lower/low", "lower/both", "upper/both", "upper/up",
+		"lower/low (deleted)", "lower/again",
+	};
+	char *top = unit_scratch(), words[1024];
+	struct file_id id = { 1, 2, 3 };
+	struct store store;
+
+	(void)state;
+	assert_int_equal(store_create(&store, 1 << 20, 0), 0);
+	assert_int_equal(mount("x", top, "tmpfs", 0, NULL), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		tree_write(in(in(top, names[i]), "x"), "", -1);
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		tree_remove(in(in(top, names[i]), "x"));
+	assert_int_equal(mkdir(in(top, "work"), 0755), 0);
+	assert_int_equal(mkdir(in(top, "merged"), 0755), 0);
+	snprintf(words, sizeof(words), "lowerdir=%s/lower,upperdir=%s/upper,"
+		 "workdir=%s/work", top, top, top);
+	assert_int_equal(mount("x", in(top, "merged"), "overlay", 0, words), 0);
+	int merged = open(in(top, "merged"), O_PATH | O_CLOEXEC);
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		const char *name = names[i] + strlen("lower/");
+		int part, model = openat(merged, name, O_PATH | O_CLOEXEC);
+
+		if (strcmp(names[i], "upper/both") == 0)
+			continue;
+		assert_true(model >= 0);
+		assert_int_equal(shadow_make(&store, SHADOW_CACHE, &id, model,
+						 &part), 0);
+		close(part);
+		remove_directory(merged, name, strcmp(name, "again") == 0);
+		shadow_drop(&store, &id);
+		assert_int_equal(shadow_make(&store, SHADOW_CACHE, &id, model,
+						 &part), -ENOENT);
+		close(model);
+	}
+	close(merged);
+	store_destroy(&store);
+	assert_int_equal(umount2(in(top, "merged"), MNT_DETACH), 0);
+	assert_int_equal(umount2(top, MNT_DETACH), 0);
+	unit_remove(top);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(what_is_made_inside_inherits_as_in_the_source),
 		cmocka_unit_test(two_makers_of_one_part_get_the_same_one),
+		cmocka_unit_test(nothing_is_made_for_a_directory_that_left_an_overlay),
 		cmocka_unit_test(a_plain_user_has_a_store_with_the_same_limits),
 	};
 	int status = unit_needs_root();
 
 	if (!status)
 		status = unit_needs_store();
+	if (!status)
+		unit_own_mounts();
 	return status ? status : cmocka_run_group_tests(tests, NULL, NULL);
 }
