@@ -48,6 +48,7 @@ void log_use_syslog(void)
 }
 
 /* Puts "pycachefs: PREFIX TEXT\n" together; returns its length, NUL excluded. */
+__attribute__((format(printf, 4, 0)))
 static size_t put_line(char *ret, size_t size, const char *prefix,
 		       const char *format, va_list args)
 {
@@ -64,6 +65,7 @@ static size_t put_line(char *ret, size_t size, const char *prefix,
 }
 
 /* Writes it by one call.  Paths can be long, and the reason stands behind them. */
+__attribute__((format(printf, 2, 0)))
 static void write_line(const char *prefix, const char *format, va_list args)
 {
 	char buffer[1024], *line = buffer, *longer = NULL;

@@ -63,6 +63,7 @@ static struct {
 	char words[LOG_WORDS];
 } libfuse_said = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
+__attribute__((format(printf, 2, 0)))
 static void log_libfuse(enum fuse_log_level level, const char *format,
 			va_list args)
 {
@@ -76,6 +77,7 @@ static void log_libfuse(enum fuse_log_level level, const char *format,
 	       "%s", text);
 }
 
+__attribute__((format(printf, 2, 0)))
 static void note_libfuse(enum fuse_log_level level, const char *format,
 			 va_list args)
 {

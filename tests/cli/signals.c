@@ -231,8 +231,11 @@ static void a_signal_to_the_daemon_leaves_no_half_mount(void **state)
 		send_to_daemon(command, signals[i % 3]);
 		status = wait_for(command);
 		/* 0: it was usable, and may have ended by now. */
-		if (status == 0 && !none_is_left(NULL))
-			cli_run("unmount", cli->mnt, NULL);
+		if (status == 0 && !none_is_left(NULL)) {
+			struct command unmount = cli_run("unmount", cli->mnt, NULL);
+
+			command_free(&unmount);
+		}
 		assert_true(eventually(DEADLINE, none_is_left, NULL));
 		assert_int_equal(cli_mounts_at(cli->mnt), 0);
 	}
