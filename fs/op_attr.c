@@ -165,6 +165,7 @@ static int do_setattr(struct request *r, const struct stat *attr, int valid)
 {
 	_cleanup_handle_ struct handle *handle = NULL;
 	int fd, err = route_open_to_change(r->fs, r->inode, &handle);
+	bool changed = false;
 
 	if (err)
 		return err;
@@ -179,11 +180,15 @@ static int do_setattr(struct request *r, const struct stat *attr, int valid)
 		err = change_owner(fd, attr, valid);
 	if (!err && valid & FUSE_SET_ATTR_MODE)
 		err = change_mode(r, fd, attr->st_mode & 07777);
-	if (!err && valid & FUSE_SET_ATTR_SIZE)
+	if (!err && valid & FUSE_SET_ATTR_SIZE) {
 		err = change_size(r, attr->st_size);
-	if (!err && valid & VALID_TIMES)
+		changed = !err;
+	}
+	if (!err && valid & VALID_TIMES) {
 		err = change_times(fd, attr, valid);
-	if (valid & (FUSE_SET_ATTR_SIZE | VALID_TIMES))
+		changed |= !err;
+	}
+	if (changed)
 		reply_content_changed(r, r->inode);
 	return err;
 }

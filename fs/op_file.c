@@ -183,7 +183,8 @@ static int do_write(struct request *r, const char *data, size_t size,
 	err = write_making_room(r, handle_fd(handle), data, size, offset, append,
 				ret_size);
 	note_result(r, size, *ret_size, err);
-	reply_content_changed(r, r->inode);
+	if (*ret_size)
+		reply_content_changed(r, r->inode);
 	return err;
 }
 
@@ -241,7 +242,8 @@ static int do_fallocate(struct request *r, int mode, off_t offset, off_t length)
 	} while (err == -ENOSPC && inode_kind(r->inode) == INODE_STORE &&
 		 ++rounds <= MAX_ROUNDS &&
 		 room_make(r->fs, (uint64_t)length, inode_id(r->inode)) == 0);
-	reply_content_changed(r, r->inode);
+	if (!err)
+		reply_content_changed(r, r->inode);
 	return err;
 }
 
@@ -290,10 +292,11 @@ static int do_copy(struct request *r, off_t offset_in, struct inode *out,
 	}
 	if (became)
 		cred_restore();
+	if (err)
+		return err;
 	reply_content_changed(r, out);
-	if (!err)
-		*ret = (size_t)copied;
-	return err;
+	*ret = (size_t)copied;
+	return 0;
 }
 
 void op_copy_file_range(fuse_req_t req, fuse_ino_t ino_in, off_t offset_in,

@@ -115,21 +115,23 @@ static void two_import_at_once(void **state)
 {
 	static const char script[] =
 		"for i in 1 2; do\n"
-		"	\"$1\" -c \"$2\" \"$3\" & all=\"$all $!\"\n"
+		"	\"$1\" -c \"$2\" \"$3\" >\"$4.$i\" & all=\"$all $!\"\n"
 		"done\n"
-		"for one in $all; do wait $one || exit 1; done\n";
+		"for one in $all; do wait $one || exit 1; done\n"
+		"cat \"$4.1\" \"$4.2\"\n";
 	struct project *project = *state;
-	char argument[400], wanted[64];
+	char argument[400], wanted[64], answers[300];
 
 	project_mount(project, &kibibytes);
 	snprintf(argument, sizeof(argument), "%s*%d", project_root(project),
 		 FEW_MODULES);
 	snprintf(wanted, sizeof(wanted), "%d\n%d\n", expected(FEW_MODULES),
 		 expected(FEW_MODULES));
+	snprintf(answers, sizeof(answers), "%s/answer", project->fixture->top);
 	for (int i = 0; i < ROUNDS; i++) {
 		char *out = command_output("/", "sh", "-c", script, "sh",
 					   project->python->path, import_code,
-					   argument, NULL);
+					   argument, answers, NULL);
 
 		assert_string_equal(out, wanted);
 		free(out);
