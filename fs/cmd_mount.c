@@ -4,12 +4,10 @@
  * Checks what can be checked before anything is touched, clears a dead mount of
  * ours, goes into the background and runs the session there.
  */
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <sys/statfs.h>
 
+#include "checks.h"
 #include "cmd.h"
 #include "config.h"
 #include "detach.h"
@@ -39,96 +37,20 @@ static void print_help(void)
 	       "SIZE is a number of bytes, or one with K, M, G or T behind it.\n");
 }
 
-static int check_device(void)
-{
-	_cleanup_close_ int fd = open("/dev/fuse", O_RDWR | O_CLOEXEC);
-
-	if (fd >= 0)
-		return 0;
-	complain("/dev/fuse: %s; %s", strerror(errno),
-		 errno == EACCES || errno == EPERM
-		 ? "run as root, or let users have the device (chmod 0666)"
-		 : "load the module by 'modprobe fuse', or give the container the device");
-	return -errno;
-}
-
-/* A directory, by its path. */
-static int check_directory(const char *path)
-{
-	struct stat st;
-
-	if (stat(path, &st) < 0) {
-		complain("'%s': %s", path, strerror(errno));
-		return -errno;
-	}
-	if (!S_ISDIR(st.st_mode)) {
-		complain("'%s': %s", path, strerror(ENOTDIR));
-		return -ENOTDIR;
-	}
-	return 0;
-}
-
-/* Mounts of ours whose daemons are gone stand in the way: take them away. */
-static int clear_dead(const char *path)
-{
-	struct statfs fs;
-	uint64_t dev;
-	bool ours = false;
-	int err = 0;
-
-	/* Not stat(), which the kernel may answer from its cache. */
-	while (!err && statfs(path, &fs) < 0 &&
-	       (errno == ENOTCONN || errno == ECONNABORTED) &&
-	       mounts_find(path, &dev, &ours) == 1 && ours)
-		err = path_unmount(path, true);
-	return err;
-}
-
-/* Puts the absolute path in the place of the one given. */
-static int resolve(char **path)
-{
-	char *resolved = path_resolve(*path);
-
-	if (!resolved) {
-		complain("'%s': %s", *path, strerror(errno));
-		return -errno;
-	}
-	free(*path);
-	*path = resolved;
-	return clear_dead(resolved);
-}
-
 /* Makes both paths absolute; without a mountpoint it is the source. */
 static int resolve_paths(struct opts *opts)
 {
-	int err = resolve(&opts->source);
+	int err = check_resolve(&opts->source);
 
 	if (!err && !opts->mountpoint) {
 		opts->mountpoint = strdup(opts->source);
 		return opts->mountpoint ? 0 : -ENOMEM;
 	}
-	return err ? err : resolve(&opts->mountpoint);
-}
-
-struct overlap {
-	const char *source;
-	uint64_t dev;
-	bool found;
-};
-
-static int match_device(const struct mount_entry *entry, void *data)
-{
-	struct overlap *overlap = data;
-
-	overlap->found |= entry->dev == overlap->dev &&
-		strcmp(entry->type, MOUNTS_TYPE) == 0;
-	return 0;
+	return err ? err : check_resolve(&opts->mountpoint);
 }
 
 static int check_paths(const struct opts *opts)
 {
-	struct overlap overlap = { .source = opts->source };
-	struct stat st;
 	uint64_t dev;
 	bool ours = false;
 	int err = check_directory(opts->source);
@@ -137,10 +59,7 @@ static int check_paths(const struct opts *opts)
 		err = check_directory(opts->mountpoint);
 	if (err)
 		return err;
-	if (stat(opts->source, &st) < 0)
-		return -errno;
-	overlap.dev = st.st_dev;
-	if (mounts_each(match_device, &overlap) == 0 && overlap.found) {
+	if (check_is_served(opts->source)) {
 		complain("'%s': lies in a pycachefs mount already; unmount that first",
 			 opts->source);
 		return -EBUSY;
