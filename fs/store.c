@@ -9,7 +9,6 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdatomic.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -19,6 +18,7 @@
 #include <sys/wait.h>
 
 #include "log.h"
+#include "namespace.h"
 #include "trees.h"
 #include "util.h"
 
@@ -50,39 +50,12 @@ static int make_tmpfs(uint64_t size, uint64_t inodes)
 	return fd < 0 ? -errno : fd;
 }
 
-static int write_file(const char *path, const char *text)
-{
-	_cleanup_close_ int fd = open(path, O_WRONLY | O_CLOEXEC);
-
-	if (fd < 0 || write(fd, text, strlen(text)) < 0)
-		return -errno;
-	return 0;
-}
-
-/* Enters a user namespace in which we are root over mounts, as ourselves. */
-static int enter_namespace(uid_t uid, gid_t gid)
-{
-	char map[64];
-	int err;
-
-	if (unshare(CLONE_NEWUSER | CLONE_NEWNS) < 0)
-		return -errno;
-	snprintf(map, sizeof(map), "%u %u 1", uid, uid);
-	err = write_file("/proc/self/uid_map", map);
-	if (!err)
-		err = write_file("/proc/self/setgroups", "deny");
-	snprintf(map, sizeof(map), "%u %u 1", gid, gid);
-	return err ? err : write_file("/proc/self/gid_map", map);
-}
-
 /*
  * Without the right to mount: a child that shares our descriptors makes the
  * tmpfs in a user namespace of its own, and we keep the descriptor.
  */
 static int make_tmpfs_in_namespace(uint64_t size, uint64_t inodes)
 {
-	uid_t uid = geteuid();
-	gid_t gid = getegid();
 	int result = -EIO, ends[2];
 
 	if (pipe2(ends, O_CLOEXEC) < 0)
@@ -90,7 +63,7 @@ static int make_tmpfs_in_namespace(uint64_t size, uint64_t inodes)
 	pid_t child = (pid_t)syscall(SYS_clone, CLONE_FILES | SIGCHLD, NULL, NULL,
 				     NULL, NULL);
 	if (child == 0) {
-		result = enter_namespace(uid, gid);
+		result = namespace_enter_as_user();
 		if (!result)
 			result = make_tmpfs(size, inodes);
 		/* The table is shared: the parent closes the pipe. */

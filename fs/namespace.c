@@ -1,0 +1,71 @@
+/*
+ * Private namespaces.  A user namespace gives its maker every capability over what
+ * it holds, such as the mounts of a mount namespace made with it, and none outside.
+ * They are gone when the process executes a program, unless that runs as uid 0
+ * (capabilities(7)), so a command started here can't undo what was mounted.
+ */
+#include "namespace.h"
+
+#include <fcntl.h>
+#include <sched.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mount.h>
+
+#include "log.h"
+#include "util.h"
+
+static int write_file(const char *path, const char *text)
+{
+	_cleanup_close_ int fd = open(path, O_WRONLY | O_CLOEXEC);
+
+	if (fd < 0 || write(fd, text, strlen(text)) < 0)
+		return -errno;
+	return 0;
+}
+
+int namespace_enter_as_user(void)
+{
+	uid_t uid = geteuid();
+	gid_t gid = getegid();
+	char map[64];
+	int err;
+
+	/* The kernel makes every shared mount of the copy a slave: a copy with
+	 * another owner never tells the original (copy_mnt_ns()). */
+	if (unshare(CLONE_NEWUSER | CLONE_NEWNS) < 0)
+		return -errno;
+	snprintf(map, sizeof(map), "%u %u 1", uid, uid);
+	err = write_file("/proc/self/uid_map", map);
+	if (!err)
+		err = write_file("/proc/self/setgroups", "deny");
+	snprintf(map, sizeof(map), "%u %u 1", gid, gid);
+	return err ? err : write_file("/proc/self/gid_map", map);
+}
+
+int namespace_enter(void)
+{
+	int err = 0;
+
+	if (unshare(CLONE_NEWNS) == 0) {
+		if (mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) == 0)
+			return 0;
+		err = -errno;
+		complain("can't make the mounts private: %s; '/' has to be a mount "
+			 "point, which it is not after chroot", strerror(-err));
+		return err;
+	}
+	err = -errno;
+	if (geteuid() == 0) {
+		complain("can't make a mount namespace: %s; give the container the "
+			 "capability SYS_ADMIN", strerror(-err));
+		return err;
+	}
+	err = namespace_enter_as_user();
+	if (err)
+		complain("can't make a user namespace: %s; run as root, or allow user "
+			 "namespaces (sysctl user.max_user_namespaces, "
+			 "kernel.unprivileged_userns_clone, "
+			 "kernel.apparmor_restrict_unprivileged_userns)", strerror(-err));
+	return err;
+}
