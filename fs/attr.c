@@ -31,6 +31,11 @@ mode_t attr_shadow_mode(mode_t mode)
 	return mode & 07777 & ~(mode_t)S_ISUID;
 }
 
+uint32_t attr_gid(const struct fs *fs, uint32_t uid, uint32_t gid)
+{
+	return fs->one_id && uid == geteuid() ? getegid() : gid;
+}
+
 static int statx_handle(struct fs *fs, struct handle *handle, struct statx *ret)
 {
 	return identify_statx(&fs->devices, handle_fd(handle), "", ret, NULL);
@@ -72,6 +77,18 @@ static int get_shadow(struct fs *fs, struct inode *shadow, struct handle *handle
 	return 0;
 }
 
+static int get_other(struct fs *fs, struct inode *inode, struct handle *handle,
+		   struct statx *ret)
+{
+	int err = statx_handle(fs, handle, ret);
+
+	if (!err)
+		ret->stx_ino = attr_ino(fs, inode_kind(inode),
+					makedev(ret->stx_dev_major, ret->stx_dev_minor),
+					ret->stx_ino);
+	return err;
+}
+
 int attr_get(struct fs *fs, struct inode *inode, struct statx *ret)
 {
 	_cleanup_handle_ struct handle *handle = NULL;
@@ -81,13 +98,12 @@ int attr_get(struct fs *fs, struct inode *inode, struct statx *ret)
 	if (err)
 		return err;
 	if (inode_kind(inode) == INODE_SHADOW)
-		return get_shadow(fs, inode, handle, ret);
-	err = statx_handle(fs, handle, &stx);
+		err = get_shadow(fs, inode, handle, &stx);
+	else
+		err = get_other(fs, inode, handle, &stx);
 	if (err)
 		return err;
-	stx.stx_ino = attr_ino(fs, inode_kind(inode),
-			       makedev(stx.stx_dev_major, stx.stx_dev_minor),
-			       stx.stx_ino);
+	stx.stx_gid = attr_gid(fs, stx.stx_uid, stx.stx_gid);
 	*ret = stx;
 	return 0;
 }

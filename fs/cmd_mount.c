@@ -86,6 +86,9 @@ static int on_ready(void *data)
 static int mount_and_serve(struct opts *opts)
 {
 	struct detach detach;
+	const struct session_hooks hooks = {
+		.device = -1, .ready = on_ready, .data = &detach,
+	};
 	int status, err = resolve_paths(opts);
 
 	if (!err)
@@ -105,7 +108,7 @@ static int mount_and_serve(struct opts *opts)
 		complain("can't go into the background: %s", strerror(-err));
 		return EXIT_NOT_DONE;
 	}
-	return session_run(opts, on_ready, &detach) ? EXIT_NOT_DONE : EXIT_DONE;
+	return session_run(opts, &hooks) ? EXIT_NOT_DONE : EXIT_DONE;
 }
 
 int cmd_mount(int argc, char **argv)

@@ -142,14 +142,19 @@ static void notify_socket(void)
 			    path, strerror(errno));
 }
 
+void detach_streams(int null)
+{
+	log_use_syslog();
+	for (int fd = 0; fd <= 2; fd++)
+		dup2(null, fd);
+}
+
 /* Lets go of the terminal, and tells the command. */
 static int let_go(struct detach *detach)
 {
 	int err = 0;
 
-	log_use_syslog();
-	for (int fd = 0; fd <= 2; fd++)
-		dup2(detach->null, fd);
+	detach_streams(detach->null);
 	if (write(detach->pipe, "", 1) < 0)
 		err = -errno;
 	cleanup_close(&detach->null);

@@ -102,6 +102,7 @@ int entry_open(struct fs *fs, struct inode *parent, const struct place *place,
 		err = complete(fs, parent, place, inode, ret);
 	} else {
 		attr.st_ino = attr_ino(fs, place->kind, attr.st_dev, attr.st_ino);
+		attr.st_gid = attr_gid(fs, attr.st_uid, attr.st_gid);
 		fill(fs, parent, place, inode, &attr, ret);
 	}
 	inode_put(fs->inodes, inode);

@@ -43,8 +43,10 @@ enum {
 struct session {
 	struct fs fs;		/* first: libfuse hands it to every operation */
 	struct fuse_session *fuse;	/* owned */
+	const struct session_hooks *hooks;	/* borrowed */
+	int device;		/* a mount's, to be served; owned; -1: none, or taken */
 	bool agreed;		/* the kernel and we, on what is asked how */
-	struct mount_id own;	/* our mount; dev 0: could not be told */
+	struct mount_id own;	/* our mount; dev 0: could not be told, or elsewhere */
 	struct guard guard;
 	struct notifier *notifier;	/* owned */
 	struct watcher *watcher;	/* owned; NULL: a time limit instead */
@@ -98,6 +100,7 @@ static void stop_noting(void)
 {
 	if (*libfuse_said.words)
 		log_warning("%s", libfuse_said.words);
+	*libfuse_said.words = '\0';
 	fuse_set_log_func(log_libfuse);
 }
 
@@ -179,6 +182,7 @@ static void demolish(struct session *session)
 {
 	struct fs *fs = &session->fs;
 
+	cleanup_close(&session->device);
 	if (session->fuse)
 		fuse_session_destroy(session->fuse);
 	inode_table_destroy(fs->inodes);
@@ -320,6 +324,18 @@ static int mount_session(struct session *session)
 	return 0;
 }
 
+/* Serves a mount that was made elsewhere; libfuse's notation for its descriptor. */
+static int take_device(struct session *session)
+{
+	char name[32];
+
+	snprintf(name, sizeof(name), "/dev/fd/%d", session->device);
+	if (fuse_session_mount(session->fuse, name) < 0)
+		return fail("can't serve the mount", -EIO);
+	session->device = -1;
+	return 0;
+}
+
 /*
  * Answers the kernel's first request, INIT, which mounting has queued.  Only when
  * the answer is written can the mount be used, so it is not left to fuse_session_
@@ -338,9 +354,12 @@ static int agree(struct session *session)
 		stop_noting();
 		return 0;
 	}
-	complain("can't serve '%s': %s", mountpoint,
-		 *libfuse_said.words ? libfuse_said.words :
-		 result < 0 ? strerror(-result) : "unmounted before it was usable");
+	/* Who has mounted elsewhere knows why it is gone. */
+	if (result || session->hooks->device < 0)
+		complain("can't serve '%s': %s", mountpoint,
+			 *libfuse_said.words ? libfuse_said.words :
+			 result < 0 ? strerror(-result) :
+			 "unmounted before it was usable");
 	return result < 0 ? result : -EPROTO;
 }
 
@@ -437,7 +456,7 @@ static void unmount(struct session *session)
 {
 	struct pollfd device = { .fd = fuse_session_fd(session->fuse) };
 
-	if (!session->own.dev) {
+	if (!session->own.dev && session->hooks->device < 0) {
 		fuse_session_unmount(session->fuse);
 		return;
 	}
@@ -445,8 +464,9 @@ static void unmount(struct session *session)
 	bool severed = poll(&device, 1, 0) == 1 && device.revents & POLLERR;
 	/* Not closed, since libfuse will close it. */
 	dup3(session->fs.source.fd, device.fd, O_CLOEXEC);
-	/* Another mount may have got its numbers by now. */
-	if (!severed || session->own.unique)
+	/* Another mount may have got its numbers by now; one that was made elsewhere
+	 * has none here. */
+	if (session->own.dev && (!severed || session->own.unique))
 		path_unmount_only(&session->own);
 }
 
@@ -463,10 +483,11 @@ static int serve_until_end(struct session *session)
 }
 
 /* @before: the signals that were blocked before mounting. */
-static int use_mount(struct session *session, const sigset_t *before,
-		     int (*ready)(void *data), void *data)
+static int use_mount(struct session *session, const sigset_t *before)
 {
+	const struct session_hooks *hooks = session->hooks;
 	int err = start_threads(session);
+	bool usable;
 
 	if (err)
 		fail("can't start a thread", err);
@@ -479,11 +500,14 @@ static int use_mount(struct session *session, const sigset_t *before,
 		err = -EINTR;
 	}
 	if (!err)
-		err = ready(data);
-	if (!err)
+		err = hooks->ready(hooks->data);
+	usable = !err;
+	if (usable)
 		err = serve_until_end(session);
 	unmount(session);
 	stop_threads(session);
+	if (usable && hooks->ended)
+		hooks->ended(&session->fs.figures, hooks->data);
 	log_info("'%s': unmounted", session->fs.opts->mountpoint);
 	return err;
 }
@@ -493,8 +517,7 @@ static int use_mount(struct session *session, const sigset_t *before,
  * fusermount3, which inherits the mask; and while libfuse sets its handlers, which
  * forget what comes before it has noted the session (3.18, lib/fuse_signals.c).
  */
-static int mount_and_use(struct session *session, int (*ready)(void *data),
-			 void *data)
+static int mount_and_use(struct session *session)
 {
 	sigset_t ending, before;
 	int err;
@@ -506,16 +529,19 @@ static int mount_and_use(struct session *session, int (*ready)(void *data),
 	pthread_sigmask(SIG_BLOCK, &ending, &before);
 	if (fuse_set_signal_handlers(session->fuse) < 0)
 		return fail("can't set signal handlers", -EIO);
-	err = mount_session(session);
+	err = session->device < 0 ? mount_session(session) : take_device(session);
 	if (!err)
-		err = use_mount(session, &before, ready, data);
+		err = use_mount(session, &before);
 	fuse_remove_signal_handlers(session->fuse);
 	return err;
 }
 
-int session_run(const struct opts *opts, int (*ready)(void *data), void *data)
+int session_run(const struct opts *opts, const struct session_hooks *hooks)
 {
-	struct session session = { .guard = { .pipe = -1 } };
+	struct session session = {
+		.hooks = hooks, .device = hooks->device, .guard = { .pipe = -1 },
+		.fs.one_id = hooks->one_id,
+	};
 	int err = 0;
 
 	fuse_set_log_func(note_libfuse);
@@ -527,8 +553,36 @@ int session_run(const struct opts *opts, int (*ready)(void *data), void *data)
 	if (!err)
 		err = create_fuse(&session);
 	if (!err)
-		err = mount_and_use(&session, ready, data);
+		err = mount_and_use(&session);
 	demolish(&session);
 	guard_dismiss(&session.guard);
 	return err;
+}
+
+int session_mount(const struct opts *opts, struct fuse_session **ret,
+		  int *ret_device)
+{
+	struct session session = { .fs.opts = opts, .guard = { .pipe = -1 } };
+	int err;
+
+	fuse_set_log_func(note_libfuse);
+	err = create_fuse(&session);
+	if (!err)
+		err = mount_session(&session);
+	if (!err) {
+		stop_noting();
+		*ret = session.fuse;
+		*ret_device = fuse_session_fd(session.fuse);
+	} else if (session.fuse) {
+		fuse_session_destroy(session.fuse);
+	}
+	return err;
+}
+
+void session_unmount(struct fuse_session *fuse)
+{
+	if (!fuse)
+		return;
+	fuse_session_unmount(fuse);
+	fuse_session_destroy(fuse);
 }

@@ -12,6 +12,14 @@
 /* Turns the inode number of a file's own attributes into the one to show. */
 uint64_t attr_ino(struct fs *fs, enum inode_kind kind, uint64_t dev, uint64_t ino);
 
+/*
+ * Turns the group of a file into the one to show.  In a user namespace of one uid and
+ * one gid the kernel lets nobody write to a file of another group, not even its owner,
+ * who can natively (inode_permission(), HAS_UNMAPPED_ID).  The owner's rights don't
+ * hang on the group, so it shows as theirs there.
+ */
+uint32_t attr_gid(const struct fs *fs, uint32_t uid, uint32_t gid);
+
 /* The attributes of @inode.  Returns 0 or negative errno. */
 int attr_get(struct fs *fs, struct inode *inode, struct statx *ret);
 

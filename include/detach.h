@@ -31,4 +31,8 @@ int detach_start(struct detach *ret, bool foreground, int *ret_status);
  */
 int detach_ready(struct detach *detach);
 
+/* Lets go of the terminal alone: standard streams to @null, a descriptor of /dev/null,
+ * and the log to syslog. */
+void detach_streams(int null);
+
 #endif

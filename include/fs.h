@@ -49,6 +49,7 @@ struct fs_figures {
 
 struct fs {
 	const struct opts *opts;	/* borrowed; does not change */
+	bool one_id;			/* only our uid and gid can be shown: attr.c */
 	double timeout;			/* the time limit, in seconds; constant */
 	struct devices devices;
 	struct source source;
