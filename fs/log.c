@@ -65,8 +65,8 @@ static size_t put_line(char *ret, size_t size, const char *prefix,
 }
 
 /* Writes it by one call.  Paths can be long, and the reason stands behind them. */
-__attribute__((format(printf, 2, 0)))
-static void write_line(const char *prefix, const char *format, va_list args)
+__attribute__((format(printf, 3, 0)))
+static void write_line(int fd, const char *prefix, const char *format, va_list args)
 {
 	char buffer[1024], *line = buffer, *longer = NULL;
 	va_list again;
@@ -83,8 +83,8 @@ static void write_line(const char *prefix, const char *format, va_list args)
 		buffer[length - 1] = '\n';
 	}
 	va_end(again);
-	/* Nobody is left to be told when standard error fails. */
-	ssize_t written = write(STDERR_FILENO, line, length);
+	/* Nobody is left to be told when that fails. */
+	ssize_t written = write(fd, line, length);
 	(void)written;
 	free(longer);
 }
@@ -101,7 +101,7 @@ void log_at(enum log_level level, const char *format, ...)
 		vsyslog(levels[level].priority, format, args);
 	} else {
 		snprintf(prefix, sizeof(prefix), "%s: ", levels[level].word);
-		write_line(prefix, format, args);
+		write_line(STDERR_FILENO, prefix, format, args);
 	}
 	va_end(args);
 }
@@ -114,6 +114,15 @@ void complain(const char *format, ...)
 	if (atomic_load(&to_syslog))
 		vsyslog(LOG_ERR, format, args);
 	else
-		write_line("", format, args);
+		write_line(STDERR_FILENO, "", format, args);
+	va_end(args);
+}
+
+void complain_to(int fd, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	write_line(fd, "", format, args);
 	va_end(args);
 }

@@ -11,6 +11,7 @@ static const struct {
 	const char *verb;
 	int (*run)(int argc, char **argv);
 } commands[] = {
+	{ "run", cmd_run },
 	{ "status", cmd_status },
 	{ "unmount", cmd_unmount },
 };

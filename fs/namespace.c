@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 
 #include "log.h"
 #include "util.h"
@@ -24,17 +25,36 @@ static int write_file(const char *path, const char *text)
 	return 0;
 }
 
+/*
+ * A new user namespace comes with all capabilities in the bounding set.  What the
+ * caller took out of it, no program run from here on is to gain.
+ */
+static int unshare_bounded(void)
+{
+	uint64_t bounding = 0;
+	unsigned long last = 0;
+
+	for (int has; last < 64 && (has = prctl(PR_CAPBSET_READ, last)) >= 0; last++)
+		bounding |= (uint64_t)has << last;
+	/* The kernel makes every shared mount of the copy a slave: a copy with
+	 * another owner never tells the original (copy_mnt_ns()). */
+	if (unshare(CLONE_NEWUSER | CLONE_NEWNS) < 0)
+		return -errno;
+	for (unsigned long cap = 0; cap < last; cap++)
+		if (!(bounding >> cap & 1) && prctl(PR_CAPBSET_DROP, cap) < 0)
+			return -errno;
+	return 0;
+}
+
 int namespace_enter_as_user(void)
 {
 	uid_t uid = geteuid();
 	gid_t gid = getegid();
 	char map[64];
-	int err;
+	int err = unshare_bounded();
 
-	/* The kernel makes every shared mount of the copy a slave: a copy with
-	 * another owner never tells the original (copy_mnt_ns()). */
-	if (unshare(CLONE_NEWUSER | CLONE_NEWNS) < 0)
-		return -errno;
+	if (err)
+		return err;
 	snprintf(map, sizeof(map), "%u %u 1", uid, uid);
 	err = write_file("/proc/self/uid_map", map);
 	if (!err)
@@ -43,13 +63,15 @@ int namespace_enter_as_user(void)
 	return err ? err : write_file("/proc/self/gid_map", map);
 }
 
-int namespace_enter(void)
+int namespace_enter(bool *ret_as_user)
 {
 	int err = 0;
 
 	if (unshare(CLONE_NEWNS) == 0) {
-		if (mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) == 0)
+		if (mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) == 0) {
+			*ret_as_user = false;
 			return 0;
+		}
 		err = -errno;
 		complain("can't make the mounts private: %s; '/' has to be a mount "
 			 "point, which it is not after chroot", strerror(-err));
@@ -62,7 +84,9 @@ int namespace_enter(void)
 		return err;
 	}
 	err = namespace_enter_as_user();
-	if (err)
+	if (!err)
+		*ret_as_user = true;
+	else
 		complain("can't make a user namespace: %s; run as root, or allow user "
 			 "namespaces (sysctl user.max_user_namespaces, "
 			 "kernel.unprivileged_userns_clone, "

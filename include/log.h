@@ -45,4 +45,8 @@ void log_at(enum log_level level, const char *format, ...)
  */
 void complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
+/* The same to @fd, wherever the log goes. */
+void complain_to(int fd, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+
 #endif

@@ -153,12 +153,44 @@ int cli_processes(pid_t *ret_last)
 	return processes.count;
 }
 
+struct pair {
+	pid_t known, other;
+};
+
+static void find_other(pid_t pid, void *data)
+{
+	struct pair *pair = data;
+
+	if (pid != pair->known)
+		pair->other = pid;
+}
+
+pid_t cli_process_beside(pid_t pid)
+{
+	struct pair pair = { pid, -1 };
+
+	each_process(find_other, &pair);
+	return pair.other;
+}
+
+/* A daemon whose standard error is gone has its exit status alone to tell that a
+ * sanitizer has found something, or that it crashed. */
+static bool ended_badly;
+
 static bool none_left(void *data)
 {
+	int status;
+
 	(void)data;
-	while (waitpid(-1, NULL, WNOHANG) > 0)
-		;
+	while (waitpid(-1, &status, WNOHANG) > 0)
+		ended_badly |= WIFSIGNALED(status) ? WTERMSIG(status) != SIGKILL
+						   : WEXITSTATUS(status) > 1;
 	return cli_processes(NULL) == 0;
+}
+
+bool cli_ends(void)
+{
+	return eventually(DEADLINE, none_left, NULL);
 }
 
 static void kill_process(pid_t pid, void *data)
@@ -188,6 +220,7 @@ int cli_begin(void **state)
 	tree_write(cli->file, "", -1);
 	tree_write(in(cli->source, "pkg/mod.py"), "mod = 1\n", -1);
 	cli->mounts = cli_mount_table();
+	ended_badly = false;
 	*state = cli;
 	return 0;
 }
@@ -199,11 +232,15 @@ int cli_end(void **state)
 	char *mounts;
 
 	umask(022);
-	if (!eventually(DEADLINE, none_left, NULL)) {
+	if (!cli_ends()) {
 		print_error("a process is left\n");
 		left = true;
 		each_process(kill_process, NULL);
-		eventually(DEADLINE, none_left, NULL);
+		cli_ends();
+	}
+	if (ended_badly) {
+		print_error("a process ended badly\n");
+		left = true;
 	}
 	mounts = cli_mount_table();
 	if (strcmp(mounts, cli->mounts) != 0) {

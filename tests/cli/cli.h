@@ -97,6 +97,12 @@ char *cli_mount_table(void);
 /* How many living processes we are the parent of; @ret_last: one of them. */
 int cli_processes(pid_t *ret_last);
 
+/* A living process that we are the parent of and that is not @pid, or -1. */
+pid_t cli_process_beside(pid_t pid);
+
+/* Whether all processes that we are the parent of end in time. */
+bool cli_ends(void);
+
 /* Fails the test unless @path is the root of a mount that works. */
 void cli_assert_usable(const char *path);
 

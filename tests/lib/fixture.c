@@ -123,7 +123,7 @@ static int open_lock(const char *path)
 	return open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 }
 
-static void device_open_to_all(void)
+void fixture_open_device(void)
 {
 	int state = open_lock(DEVICE_STATE);
 	char text[16] = "";
@@ -148,7 +148,7 @@ static void device_open_to_all(void)
 	close(state);
 }
 
-static void device_restore(void)
+void fixture_restore_device(void)
 {
 	char text[16] = "";
 	int state;
@@ -656,7 +656,7 @@ static char *destroy(struct owned *owned)
 	if (owned->notify >= 0)
 		close(owned->notify);
 	if (owned->opened_device)
-		device_restore();
+		fixture_restore_device();
 	if (fixture->top[0]) {
 		/* Mounts that the test itself made in there. */
 		each_mount(fixture->top, false, detach);
@@ -729,7 +729,7 @@ struct fixture *fixture_create(const struct fixture_options *options)
 		fail_with_notes(destroy(owned));
 	}
 	if (geteuid() == 0 && owned->fixture.options.uid) {
-		device_open_to_all();
+		fixture_open_device();
 		owned->opened_device = true;
 	}
 	if (!start(owned))

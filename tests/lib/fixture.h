@@ -83,6 +83,11 @@ void fixture_destroy(struct fixture *fixture);
 /* Writes "DIR/NAME" into a static ring of 16 buffers; for short-lived use. */
 const char *in(const char *dir, const char *name);
 
+/* Opens /dev/fuse to all users, for tests that mount as a plain user without a
+ * fixture; the second undoes the first. */
+void fixture_open_device(void);
+void fixture_restore_device(void);
+
 /* The daemon's program, from the environment's PYCACHEFS. */
 const char *fixture_program(void);
 
