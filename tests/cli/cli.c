@@ -177,20 +177,31 @@ pid_t cli_process_beside(pid_t pid)
  * sanitizer has found something, or that it crashed. */
 static bool ended_badly;
 
-static bool none_left(void *data)
+bool cli_are_left(int count)
 {
 	int status;
 
-	(void)data;
 	while (waitpid(-1, &status, WNOHANG) > 0)
 		ended_badly |= WIFSIGNALED(status) ? WTERMSIG(status) != SIGKILL
 						   : WEXITSTATUS(status) > 1;
-	return cli_processes(NULL) == 0;
+	return cli_processes(NULL) == count;
+}
+
+static bool are_left(void *count)
+{
+	return cli_are_left(*(int *)count);
+}
+
+void cli_wait_left(int count)
+{
+	assert_true(eventually(DEADLINE, are_left, &count));
 }
 
 bool cli_ends(void)
 {
-	return eventually(DEADLINE, none_left, NULL);
+	int none = 0;
+
+	return eventually(DEADLINE, are_left, &none);
 }
 
 static void kill_process(pid_t pid, void *data)
@@ -352,6 +363,26 @@ pid_t cli_mount(const struct cli *cli, const char *options)
 	return daemon;
 }
 
+pid_t cli_mount_and_rename(const struct cli *cli, const char *options,
+			   char ret[160])
+{
+	char before[128], after[128];
+	pid_t daemon;
+
+	snprintf(before, sizeof(before), "%s/before", cli->top);
+	snprintf(after, sizeof(after), "%s/after", cli->top);
+	snprintf(ret, 160, "%s/mnt", after);
+	assert_int_equal(mkdir(before, 0755), 0);
+	assert_int_equal(mkdir(in(before, "mnt"), 0755), 0);
+	cli_quietly("-o", options, cli->source, in(before, "mnt"), NULL);
+	assert_int_equal(cli_processes(&daemon), 1);
+	assert_int_equal(rename(before, after), 0);
+	assert_int_equal(cli_mounts_at(ret), 1);
+	assert_int_equal(mkdir(before, 0755), 0);
+	assert_int_equal(mkdir(in(before, "mnt"), 0755), 0);
+	return daemon;
+}
+
 /* In the table a mount stands before its daemon answers: that is when it works,
  * and when a signal ends it well. */
 static bool is_mounted(void *path)
@@ -418,13 +449,18 @@ static bool is_over(void *data)
 	return waitpid(end->pid, &end->status, WNOHANG) == end->pid;
 }
 
-void cli_assert_ended(pid_t pid, const char *mountpoint)
+int cli_wait(pid_t pid)
 {
 	struct end end = { .pid = pid };
 
 	assert_true(eventually(DEADLINE, is_over, &end));
-	assert_true(WIFEXITED(end.status));
-	assert_int_equal(WEXITSTATUS(end.status), 0);
+	return WIFEXITED(end.status) ? WEXITSTATUS(end.status) :
+		128 + WTERMSIG(end.status);
+}
+
+void cli_assert_ended(pid_t pid, const char *mountpoint)
+{
+	assert_int_equal(cli_wait(pid), 0);
 	assert_int_equal(cli_mounts_at(mountpoint), 0);
 }
 

@@ -81,6 +81,11 @@ void cli_quietly(const char *word, ...) __attribute__((sentinel));
 /* Mounts source on mnt, with -o @options unless NULL; returns the daemon's pid. */
 pid_t cli_mount(const struct cli *cli, const char *options);
 
+/* Mounts source on a directory whose parent is renamed then, so that it is at the
+ * place that @ret names.  Another such directory lies where it was. */
+pid_t cli_mount_and_rename(const struct cli *cli, const char *options,
+			   char ret[160]);
+
 /*
  * Starts the program with these words after -f, its output going to cli->log, and
  * waits until @mountpoint is mounted.  Returns its pid, which is a child.
@@ -102,6 +107,15 @@ pid_t cli_process_beside(pid_t pid);
 
 /* Whether all processes that we are the parent of end in time. */
 bool cli_ends(void);
+
+/* Buries the dead.  Returns whether just @count of our processes live. */
+bool cli_are_left(int count);
+
+/* Waits until that is so; fails the test when it takes too long. */
+void cli_wait_left(int count);
+
+/* Waits for child @pid; returns its exit status as a shell says it. */
+int cli_wait(pid_t pid);
 
 /* Fails the test unless @path is the root of a mount that works. */
 void cli_assert_usable(const char *path);

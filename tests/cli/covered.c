@@ -5,7 +5,6 @@
 
 #include <sys/mount.h>
 #include <sys/statvfs.h>
-#include <sys/wait.h>
 
 static void cover(const char *path)
 {
@@ -19,20 +18,6 @@ static void uncover(const char *path)
 	assert_int_equal(umount2(path, 0), 0);
 }
 
-static bool has_ended(void *data)
-{
-	(void)data;
-	return cli_processes(NULL) == 0;
-}
-
-static bool is_one_left(void *data)
-{
-	(void)data;
-	while (waitpid(-1, NULL, WNOHANG) > 0)
-		;
-	return cli_processes(NULL) == 1;
-}
-
 /* Mounts @words (in the foreground, at @place), covers that and ends the daemon. */
 static void end_covered(const struct cli *cli, const char *place,
 			const char *const *words, int signal)
@@ -41,7 +26,7 @@ static void end_covered(const struct cli *cli, const char *place,
 
 	cover(place);
 	assert_int_equal(kill(daemon, signal), 0);
-	assert_true(eventually(DEADLINE, has_ended, NULL));
+	cli_wait_left(0);
 	assert_int_equal(cli_mounts_at(place), 2);
 	char *log = tree_read(cli->log, NULL);
 	assert_non_null(strstr(log, "something else is mounted on top"));
@@ -86,7 +71,7 @@ static void dead_mounts_that_lie_on_each_other_are_cleared(void **state)
 		daemon = cli_foreground(cli, cli->mnt, words);
 		cover(cli->mnt);
 		assert_int_equal(kill(daemon, SIGKILL), 0);
-		assert_true(eventually(DEADLINE, has_ended, NULL));
+		cli_wait_left(0);
 		if (i == 0)
 			uncover(cli->mnt);
 	}
@@ -152,7 +137,8 @@ static void a_late_daemon_leaves_its_successor_alone(void **state)
 		cli_quietly(cli->source, cli->mnt, NULL);
 		assert_int_equal(kill(first, cases[i].end), 0);
 		assert_int_equal(kill(first, SIGCONT), 0);
-		assert_true(eventually(DEADLINE, is_one_left, NULL));
+		cli_wait(first);
+		cli_wait_left(1);
 		assert_int_equal(cli_processes(&second), 1);
 		assert_int_not_equal(second, first);
 		cli_assert_usable(cli->mnt);
@@ -184,24 +170,15 @@ static void a_bind_mount_of_ours_is_no_reason_to_stay(void **state)
 static void a_signal_unmounts_where_it_has_gone_to(void **state)
 {
 	struct cli *cli = *state;
-	char before[128], after[128], place[160];
-	pid_t daemon;
+	char place[160], before[128];
+	pid_t daemon = cli_mount_and_rename(cli, "size=8M", place);
 
-	snprintf(before, sizeof(before), "%s/before", cli->top);
-	snprintf(after, sizeof(after), "%s/after", cli->top);
-	snprintf(place, sizeof(place), "%s/mnt", after);
-	assert_int_equal(mkdir(before, 0755), 0);
-	assert_int_equal(mkdir(in(before, "mnt"), 0755), 0);
-	cli_quietly(cli->source, in(before, "mnt"), NULL);
-	assert_int_equal(cli_processes(&daemon), 1);
-	assert_int_equal(rename(before, after), 0);
 	/* Another takes the old place. */
-	assert_int_equal(mkdir(before, 0755), 0);
-	assert_int_equal(mkdir(in(before, "mnt"), 0755), 0);
-	cover(in(before, "mnt"));
+	snprintf(before, sizeof(before), "%s/before/mnt", cli->top);
+	cover(before);
 	assert_int_equal(kill(daemon, SIGTERM), 0);
 	cli_assert_ended(daemon, place);
-	uncover(in(before, "mnt"));
+	uncover(before);
 }
 
 int main(void)

@@ -112,11 +112,6 @@ static void kill_daemon(pid_t daemon, char *mnt)
 	assert_int_equal(cli_mounts_at(mnt), 1);
 }
 
-static bool is_over(void *daemon)
-{
-	return waitpid(*(pid_t *)daemon, NULL, WNOHANG) == *(pid_t *)daemon;
-}
-
 static void a_dead_mount_is_replaced(void **state)
 {
 	struct cli *cli = *state;
@@ -130,7 +125,7 @@ static void a_dead_mount_is_replaced(void **state)
 	cli_assert_usable(cli->mnt);
 	assert_int_equal(stat(cli->mnt, &st), 0);
 	assert_int_equal(kill(daemon, SIGKILL), 0);
-	assert_true(eventually(DEADLINE, is_over, &daemon));
+	cli_wait(daemon);
 	daemon = cli_mount(cli, NULL);
 	assert_int_equal(cli_mounts_at(cli->mnt), 1);
 	cli_assert_usable(cli->mnt);

@@ -9,29 +9,13 @@
 /* nobody: fusermount3 mounts only for users who have a name. */
 #define USER 65534
 
-static void kill_suddenly(pid_t daemon)
-{
-	int status;
-
-	assert_int_equal(kill(daemon, SIGKILL), 0);
-	assert_int_equal(waitpid(daemon, &status, 0), daemon);
-}
-
-/* Whether this many daemons and guards run. */
-static bool are_left(void *count)
-{
-	while (waitpid(-1, NULL, WNOHANG) > 0)
-		;
-	return cli_processes(NULL) == *(int *)count;
-}
-
 /* Kills the daemon and waits until its guard has done its work. */
 static void kill_and_wait(pid_t daemon)
 {
-	int none = 0;
-
-	kill_suddenly(daemon);
-	assert_true(eventually(DEADLINE, are_left, &none));
+	assert_int_equal(kill(daemon, SIGKILL), 0);
+	/* Only now is the guard a child of ours. */
+	assert_int_equal(cli_wait(daemon), 128 + SIGKILL);
+	cli_wait_left(0);
 }
 
 static void a_killed_daemons_mount_goes(void **state)
@@ -134,14 +118,15 @@ static void anothers_mount_at_that_place_stays(void **state)
 {
 	struct cli *cli = *state;
 	pid_t first = cli_mount(cli, "auto_unmount"), second;
-	int fd = open(in(cli->mnt, "pkg/mod.py"), O_RDONLY | O_CLOEXEC), one = 1;
+	int fd = open(in(cli->mnt, "pkg/mod.py"), O_RDONLY | O_CLOEXEC);
 
 	assert_true(fd >= 0);
 	cli_quietly("unmount", "--lazy", cli->mnt, NULL);
 	cli_quietly(cli->source, cli->mnt, NULL);
-	kill_suddenly(first);
+	assert_int_equal(kill(first, SIGKILL), 0);
+	assert_int_equal(cli_wait(first), 128 + SIGKILL);
 	close(fd);
-	assert_true(eventually(DEADLINE, are_left, &one));
+	cli_wait_left(1);
 	assert_int_equal(cli_processes(&second), 1);
 	cli_assert_usable(cli->mnt);
 	cli_quietly("unmount", cli->mnt, NULL);
@@ -166,19 +151,9 @@ static void a_mount_on_top_stays_and_so_does_ours(void **state)
 static void a_mount_is_found_where_it_has_gone_to(void **state)
 {
 	struct cli *cli = *state;
-	char before[128], after[128], place[160];
-	pid_t daemon;
+	char place[160];
 
-	snprintf(before, sizeof(before), "%s/before", cli->top);
-	snprintf(after, sizeof(after), "%s/after", cli->top);
-	snprintf(place, sizeof(place), "%s/mnt", after);
-	assert_int_equal(mkdir(before, 0755), 0);
-	assert_int_equal(mkdir(in(before, "mnt"), 0755), 0);
-	cli_quietly("-o", "auto_unmount", cli->source, in(before, "mnt"), NULL);
-	assert_int_equal(cli_processes(&daemon), 1);
-	assert_int_equal(rename(before, after), 0);
-	assert_int_equal(cli_mounts_at(place), 1);
-	kill_and_wait(daemon);
+	kill_and_wait(cli_mount_and_rename(cli, "auto_unmount", place));
 	assert_int_equal(cli_mounts_at(place), 0);
 }
 

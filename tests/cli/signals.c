@@ -8,7 +8,6 @@
  */
 #include "cli.h"
 
-#include <sys/wait.h>
 #include <time.h>
 
 #define MOMENTS 12
@@ -56,36 +55,6 @@ static pid_t start(const struct cli *cli, bool foreground, const char *options)
 	return child;
 }
 
-struct end {
-	pid_t pid;
-	int status;
-};
-
-static bool is_over(void *data)
-{
-	struct end *end = data;
-
-	return waitpid(end->pid, &end->status, WNOHANG) == end->pid;
-}
-
-/* The command's exit status, as a shell says it. */
-static int wait_for(pid_t pid)
-{
-	struct end end = { .pid = pid };
-
-	assert_true(eventually(DEADLINE, is_over, &end));
-	return WIFEXITED(end.status) ? WEXITSTATUS(end.status) :
-		128 + WTERMSIG(end.status);
-}
-
-static bool none_is_left(void *data)
-{
-	(void)data;
-	while (waitpid(-1, NULL, WNOHANG) > 0)
-		;
-	return cli_processes(NULL) == 0;
-}
-
 static bool is_usable(void *path)
 {
 	struct stat st;
@@ -98,10 +67,10 @@ static int64_t measure(struct cli *cli)
 {
 	int64_t begin = now(), took;
 
-	assert_int_equal(wait_for(start(cli, false, "size=8M")), 0);
+	assert_int_equal(cli_wait(start(cli, false, "size=8M")), 0);
 	took = now() - begin;
 	cli_quietly("unmount", cli->mnt, NULL);
-	assert_true(eventually(DEADLINE, none_is_left, NULL));
+	cli_wait_left(0);
 	return took;
 }
 
@@ -111,7 +80,7 @@ static int64_t measure(struct cli *cli)
  */
 static void check_command(struct cli *cli, pid_t command, int signal)
 {
-	int status = wait_for(command);
+	int status = cli_wait(command);
 
 	if (status == 0) {
 		cli_assert_usable(cli->mnt);
@@ -121,7 +90,7 @@ static void check_command(struct cli *cli, pid_t command, int signal)
 		assert_true(status == 128 + signal || status == 1);
 		assert_int_equal(cli_mounts_at(cli->mnt), 0);
 	}
-	assert_true(eventually(DEADLINE, none_is_left, NULL));
+	cli_wait_left(0);
 	assert_int_equal(cli_mounts_at(cli->mnt), 0);
 }
 
@@ -171,7 +140,7 @@ static void with_a_guard_a_signal_leaves_no_half_mount(void **state)
 /* Whether the daemon has come to one of its two ends. */
 static bool is_usable_or_over(void *path)
 {
-	return none_is_left(NULL) || is_usable(path);
+	return cli_are_left(0) || is_usable(path);
 }
 
 /* A killed command can't hand anything on: its daemon notices. */
@@ -185,12 +154,12 @@ static void the_daemon_of_a_killed_command_mounts_or_ends(void **state)
 
 		pass(took * i * 5 / (4 * 2 * MOMENTS));
 		kill(command, SIGKILL);
-		wait_for(command);
+		cli_wait(command);
 		assert_true(eventually(DEADLINE, is_usable_or_over, cli->mnt));
 		/* It may have been usable for the moment before it ended. */
 		if (cli_processes(&daemon) == 1)
 			kill(daemon, SIGTERM);
-		assert_true(eventually(DEADLINE, none_is_left, NULL));
+		cli_wait_left(0);
 		assert_int_equal(cli_mounts_at(cli->mnt), 0);
 	}
 }
@@ -229,14 +198,14 @@ static void a_signal_to_the_daemon_leaves_no_half_mount(void **state)
 
 		pass(took * (i / 3) * 5 / (4 * MOMENTS));
 		send_to_daemon(command, signals[i % 3]);
-		status = wait_for(command);
+		status = cli_wait(command);
 		/* 0: it was usable, and may have ended by now. */
-		if (status == 0 && !none_is_left(NULL)) {
+		if (status == 0 && !cli_are_left(0)) {
 			struct command unmount = cli_run("unmount", cli->mnt, NULL);
 
 			command_free(&unmount);
 		}
-		assert_true(eventually(DEADLINE, none_is_left, NULL));
+		cli_wait_left(0);
 		assert_int_equal(cli_mounts_at(cli->mnt), 0);
 	}
 }
@@ -252,7 +221,7 @@ static void in_the_foreground_a_signal_leaves_nothing(void **state)
 
 		pass(took * (i / 3) * 5 / (4 * MOMENTS));
 		send_to_group(command, signal);
-		status = wait_for(command);
+		status = cli_wait(command);
 		/* 0: it was usable.  1, or by the signal: it was not. */
 		assert_true(status == 0 || status == 1 || status == 128 + signal);
 		assert_int_equal(cli_mounts_at(cli->mnt), 0);
