@@ -132,15 +132,24 @@ static unsigned drop_part(struct fs *fs, const struct file_id *directory,
 	return dropped;
 }
 
-/* Drops all bytecode of @module; its stamp goes last, since bytecode without one is
- * stale, and a stamp without bytecode does no harm. */
+/* The stamp goes last, since bytecode without one is stale, and a stamp without
+ * bytecode does no harm. */
+unsigned bytecode_drop(struct fs *fs, const struct file_id *directory,
+		       const char *module)
+{
+	unsigned dropped = drop_part(fs, directory, SHADOW_CACHE, module,
+				     names_belongs) +
+		drop_part(fs, directory, SHADOW_BESIDE, module, belongs_beside);
+
+	shadow_unstamp(&fs->store, directory, module);
+	return dropped;
+}
+
+/* The same because the module has changed. */
 static bool drop(struct fs *fs, struct inode *directory, const char *module)
 {
-	const struct file_id *id = inode_id(directory);
-	unsigned dropped = drop_part(fs, id, SHADOW_CACHE, module, names_belongs) +
-		drop_part(fs, id, SHADOW_BESIDE, module, belongs_beside);
+	unsigned dropped = bytecode_drop(fs, inode_id(directory), module);
 
-	shadow_unstamp(&fs->store, id, module);
 	atomic_fetch_add_explicit(&fs->figures.dropped, dropped,
 				  memory_order_relaxed);
 	return dropped > 0;

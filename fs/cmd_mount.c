@@ -23,6 +23,7 @@ static void print_help(void)
 	printf("usage: pycachefs [-f] [-d] [-o OPT,...] SOURCE [MOUNTPOINT]\n"
 	       "       pycachefs run [-v] [-o OPT,...] [--source DIR]... [--] COMMAND [ARG...]\n"
 	       "       pycachefs status [--json] [MOUNTPOINT...]\n"
+	       "       pycachefs purge PATH...\n"
 	       "       pycachefs unmount [--lazy] MOUNTPOINT\n"
 	       "       pycachefs --help | --version\n"
 	       "\n"

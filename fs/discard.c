@@ -1,11 +1,14 @@
 /*
- * Discarding files of the store.  What is to go is for others to say: bytecode.c
- * and room.c.
+ * Discarding files of the store.  What is to go is for others to say: bytecode.c,
+ * room.c and purge.c.
  */
 #include "discard.h"
 
 #include "inode_spoil.h"
 #include "util.h"
+
+/* As remove_tree_at() has it. */
+enum { MAX_DEPTH = 1000 };
 
 /* Its descriptor, if one is cached, holds memory of the store. */
 static void let_go(struct fs *fs, const struct file_id *id)
@@ -44,4 +47,38 @@ int discard_file(struct fs *fs, const struct file_id *directory,
 		fs->name_gone(fs->notifier, inode_number(shadow), name);
 	inode_put(fs->inodes, shadow);
 	return 0;
+}
+
+static int discard_level(struct fs *fs, int at, const char *name, int depth);
+
+static int discard_below(struct fs *fs, int at, const char *name, int depth)
+{
+	_cleanup_dir_ DIR *dir = NULL;
+	struct dirent *entry;
+	int err = depth < MAX_DEPTH ? open_dir_at(at, name, &dir) : -ELOOP;
+
+	while (!err && (entry = readdir(dir)))
+		if (!is_dot(entry->d_name))
+			err = discard_level(fs, dirfd(dir), entry->d_name, depth + 1);
+	return err == -ENOENT ? 0 : err;
+}
+
+static int discard_level(struct fs *fs, int at, const char *name, int depth)
+{
+	struct file_id id;
+	struct stat st;
+	int err = identify(&fs->devices, at, name, &st, &id);
+
+	if (!err && S_ISDIR(st.st_mode))
+		err = discard_below(fs, at, name, depth);
+	if (!err && unlinkat(at, name, S_ISDIR(st.st_mode) ? AT_REMOVEDIR : 0) < 0)
+		err = -errno;
+	if (!err && (S_ISDIR(st.st_mode) || st.st_nlink <= 1))
+		let_go(fs, &id);
+	return err == -ENOENT ? 0 : err;
+}
+
+int discard_tree(struct fs *fs, int fd, const char *name)
+{
+	return discard_level(fs, fd, name, 0);
 }

@@ -12,6 +12,7 @@ static const struct {
 	int (*run)(int argc, char **argv);
 } commands[] = {
 	{ "run", cmd_run },
+	{ "purge", cmd_purge },
 	{ "status", cmd_status },
 	{ "unmount", cmd_unmount },
 };

@@ -94,6 +94,16 @@ int mounts_each(int (*each)(const struct mount_entry *entry, void *data),
 #ifndef STATX_MNT_ID_UNIQUE
 #define STATX_MNT_ID_UNIQUE 0x00004000U
 #endif
+static int match_ours(const struct mount_entry *entry, void *data)
+{
+	return entry->dev == *(uint64_t *)data &&
+		strcmp(entry->type, MOUNTS_TYPE) == 0;
+}
+
+int mounts_have_ours(uint64_t dev)
+{
+	return mounts_each(match_ours, &dev);
+}
 
 struct search {
 	const char *point;

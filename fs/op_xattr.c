@@ -12,12 +12,17 @@
 
 #include "attr.h"
 #include "ops.h"
+#include "purge.h"
 #include "reply.h"
 #include "route.h"
 #include "util.h"
 
 /* Virtual, of the mount's root only, in no list: `status` reads it. */
 #define STATUS_NAME "user.pycachefs.status"
+
+/* Virtual, of every directory, in no list: `purge` sets it, to the name of a module or
+ * to nothing for all below.  The kernel lets do so who may write the directory. */
+#define PURGE_NAME "user.pycachefs.purge"
 
 static const char acl_prefix[] = "system.posix_acl_";
 
@@ -82,6 +87,15 @@ static bool follows(const struct request *r)
 	return inode_type(r->inode) != S_IFLNK;
 }
 
+static int purge(struct request *r, const char *module, size_t length)
+{
+	int err = length ? purge_module(r->fs, r->inode, module, length)
+			 : purge_tree(r->fs, r->inode);
+
+	r->fs->words_sent(r->fs->notifier);
+	return err;
+}
+
 static int do_setxattr(struct request *r, const char *name, const char *value,
 		       size_t size, int flags)
 {
@@ -92,6 +106,8 @@ static int do_setxattr(struct request *r, const char *name, const char *value,
 
 	if (is_virtual(r, name))
 		return -EPERM;
+	if (strcmp(name, PURGE_NAME) == 0)
+		return purge(r, value, size);
 	err = find_subject(r, true, acl, &subject);
 	if (!err && acl && inode_kind(r->inode) == INODE_SHADOW)
 		err = attr_detach_shadow(r->fs, r->inode,

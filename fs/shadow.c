@@ -214,6 +214,17 @@ int shadow_remove_cache(const struct store *store, const struct file_id *id)
 	return 0;
 }
 
+void shadow_tidy(const struct store *store, const struct file_id *id)
+{
+	char path[PART_PATH_SIZE];
+
+	for (int part = 0; part < SHADOW_PARTS; part++) {
+		part_path((enum shadow_part)part, id, path);
+		(void)unlinkat(store->root, path, AT_REMOVEDIR);
+	}
+	remove_empty(store, id);
+}
+
 void shadow_drop(struct store *store, const struct file_id *id)
 {
 	char name[SHADOW_NAME_SIZE];

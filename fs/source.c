@@ -6,21 +6,12 @@
 
 #include <fcntl.h>
 #include <linux/openat2.h>
-#include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
 
 #include "mounts.h"
 #include "util.h"
-
-/* Is this the mount that the descriptor lies in, and is it ours? */
-static int match_ours(const struct mount_entry *entry, void *data)
-{
-	const struct stat *st = data;
-
-	return entry->dev == st->st_dev && strcmp(entry->type, MOUNTS_TYPE) == 0;
-}
 
 int source_open(struct source *ret, const char *path)
 {
@@ -29,7 +20,7 @@ int source_open(struct source *ret, const char *path)
 
 	if (fd < 0 || fstat(fd, &st) < 0)
 		return -errno;
-	int ours = mounts_each(match_ours, &st);
+	int ours = mounts_have_ours(st.st_dev);
 	if (ours)
 		return ours < 0 ? ours : -ELOOP;
 	ret->fd = steal_fd(&fd);

@@ -59,6 +59,13 @@ void bytecode_check(struct fs *fs, const struct bytecode *bytecode);
  */
 int bytecode_stamp(struct fs *fs, const struct bytecode *bytecode, bool renamed);
 
+/*
+ * Drops all bytecode of @module, such as "X.py", from the shadow of @directory, and
+ * the kernel hears of it soon.  Returns how many files that were.
+ */
+unsigned bytecode_drop(struct fs *fs, const struct file_id *directory,
+		       const char *module);
+
 enum bytecode_change {
 	BYTECODE_CAME = 1,	/* it was not there before */
 	/* The news may be late: bytecode that was written since stays. */

@@ -10,6 +10,7 @@ enum { EXIT_DONE = 0, EXIT_NOT_DONE = 1, EXIT_USAGE = 2 };
 
 int cmd_mount(int argc, char **argv);
 int cmd_run(int argc, char **argv);
+int cmd_purge(int argc, char **argv);
 int cmd_status(int argc, char **argv);
 int cmd_unmount(int argc, char **argv);
 

@@ -1,6 +1,6 @@
 /*
- * Discarding: files of the store that go without anybody asking for it, since they
- * are stale or their room is needed.
+ * Discarding: files of the store that go without anybody naming them, since they are
+ * stale, their room is needed, or all is to go.
  */
 #ifndef PYCACHEFS_DISCARD_H
 #define PYCACHEFS_DISCARD_H
@@ -16,5 +16,12 @@
  */
 int discard_file(struct fs *fs, const struct file_id *directory,
 		 enum shadow_part part, int fd, const char *name);
+
+/*
+ * The same for whatever is called @name in the directory of the store @fd, with all
+ * below it; of @name itself the caller tells the kernel.  A missing name is no error.
+ * Stops at the first error and returns it.
+ */
+int discard_tree(struct fs *fs, int fd, const char *name);
 
 #endif

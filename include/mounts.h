@@ -27,6 +27,9 @@ struct mount_entry {
 int mounts_each(int (*each)(const struct mount_entry *entry, void *data),
 		void *data);
 
+/* Whether a mount of ours is the device @dev: 1 or 0, or negative errno. */
+int mounts_have_ours(uint64_t dev);
+
 /*
  * Finds the topmost mount at exactly @point, an absolute path.  Returns 1 with
  * @ret_dev and @ret_ours set, 0 when nothing is mounted there, or negative errno.

@@ -48,6 +48,9 @@ int shadow_make(struct store *store, enum shadow_part part,
  */
 int shadow_remove_cache(const struct store *store, const struct file_id *id);
 
+/* Removes the parts of @id's shadow that are empty, and it when it has none left. */
+void shadow_tidy(const struct store *store, const struct file_id *id);
+
 /* Whether @name, in the root of the store, is a shadow; then whose. */
 bool shadow_parse(const char *name, struct file_id *ret);
 
