@@ -34,7 +34,8 @@ enum {
 	MOMENT_NANOSECONDS = 2000000,
 };
 
-/* Files of one directory that are made from one module, or seem to be. */
+/* Files of one directory that are made from one module, or seem to be, whether or not
+ * they may go: what stays needs the stamp. */
 struct family {
 	size_t members;
 	UT_hash_handle hh;
@@ -132,6 +133,7 @@ static bool may_go(const struct survey *survey, enum name_use use,
 static void add_file(struct survey *survey, const struct place_surveyed *place,
 		     const char *name)
 {
+	struct family *family = join_family(survey, place->shadow, name);
 	enum name_use use = names_use(name);
 	struct stat st;
 	char *copy;
@@ -146,7 +148,7 @@ static void add_file(struct survey *survey, const struct place_surveyed *place,
 		return;
 	}
 	survey->files[survey->count] = (struct file){
-		.family = join_family(survey, place->shadow, name),
+		.family = family,
 		.id = place->id, .part = place->part, .name = copy,
 	};
 	survey->candidates[survey->count] = (struct evict_candidate){

@@ -167,6 +167,31 @@ static void a_file_in_the_making_stays(void **state)
 		     "partpartpartpartpartpartpartpartpartpart");
 }
 
+/* Its module's state is noted once for all that is made from it: see bytecode.h. */
+static void a_file_in_the_making_outlives_its_predecessor(void **state)
+{
+	struct fixture *f = *state;
+	int fd;
+
+	KEEP(path, on(f, "a/__pycache__/m.cpython-311.pyc"));
+	KEEP(temporary, on(f, "a/__pycache__/m.cpython-311.pyc.1234"));
+	put(path, 16 * KIBI);
+	write_text(on(f, "a/__pycache__/m.data"), "kept");
+	fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL, 0644);
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, "new", 3), 3);
+	close(fd);
+	for (int i = 0; i < 100; i++)
+		put(bytecode(f, i), 16 * KIBI);
+	assert_true(eventually(DEADLINE, is_missing, path));
+	assert_works(rename(temporary, path));
+	assert_holds(path, "new");
+	for (int i = 0; i < 100; i++)
+		put(bytecode(f, i), 16 * KIBI);
+	assert_true(eventually(DEADLINE, is_missing, path));
+	assert_holds(on(f, "a/__pycache__/m.data"), "kept");
+}
+
 static void an_abandoned_file_goes_first(void **state)
 {
 	const struct timespec old[2] = { { .tv_nsec = UTIME_NOW }, { .tv_sec = 1 } };
@@ -211,6 +236,7 @@ int main(void)
 		WITH(what_cannot_be_made_anew_stays, &one_mebibyte),
 		WITH(a_full_store_of_other_files_refuses, &one_mebibyte),
 		WITH(a_file_in_the_making_stays, &one_mebibyte),
+		WITH(a_file_in_the_making_outlives_its_predecessor, &one_mebibyte),
 		WITH(an_abandoned_file_goes_first, &one_mebibyte),
 		WITH(whoever_has_it_open_is_told, &one_mebibyte),
 	};
