@@ -190,17 +190,23 @@ int main(void)
 	int skip = cli_possible();
 	const struct CMUnitTest tests[] = {
 		CLI(a_killed_daemons_mount_goes),
-		CLI_DEV(a_plain_users_killed_daemons_mount_goes),
-		CLI_DEV(a_plain_users_daemon_unmounts_when_told),
 		CLI(the_guard_ends_with_its_daemon),
 		CLI(no_guard_is_left_where_mounting_fails),
 		CLI(anothers_mount_at_that_place_stays),
 		CLI(a_mount_on_top_stays_and_so_does_ours),
 		CLI(a_mount_is_found_where_it_has_gone_to),
 		CLI(the_guard_lets_go_of_the_terminal),
+		CLI_DEV(a_plain_users_killed_daemons_mount_goes),
+		CLI_DEV(a_plain_users_daemon_unmounts_when_told),
 	};
+	/* The last two need what fusermount3 looks into before it unmounts. */
+	size_t count = sizeof(tests) / sizeof(*tests);
 
 	if (skip)
 		return skip;
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	if (access("/etc/mtab", F_OK)) {
+		print_message("no /etc/mtab: a plain user can't unmount\n");
+		count -= 2;
+	}
+	return _cmocka_run_group_tests("guard", tests, count, NULL, NULL);
 }
