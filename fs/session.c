@@ -100,7 +100,6 @@ static void stop_noting(void)
 {
 	if (*libfuse_said.words)
 		log_warning("%s", libfuse_said.words);
-	*libfuse_said.words = '\0';
 	fuse_set_log_func(log_libfuse);
 }
 
@@ -565,6 +564,8 @@ int session_mount(const struct opts *opts, struct fuse_session **ret,
 	struct session session = { .fs.opts = opts, .guard = { .pipe = -1 } };
 	int err;
 
+	/* Of this mount, not of one before it. */
+	*libfuse_said.words = '\0';
 	fuse_set_log_func(note_libfuse);
 	err = create_fuse(&session);
 	if (!err)
