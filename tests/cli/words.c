@@ -78,6 +78,27 @@ static void in_the_background_they_go_to_syslog(void **state)
 	cli_assert_ended(daemon, cli->mnt);
 }
 
+/* Those of `run` as well, which has no command that waits and no end to be told of. */
+static void the_words_of_a_runs_daemon_go_there_too(void **state)
+{
+	struct cli *cli = *state;
+	struct hearing hearing = { .fd = -1 };
+	struct command command;
+
+	cli_devices_for_all();
+	hearing.fd = listen_to_syslog();
+	command = cli_run("run", "--source", cli->source, "sh", "-c",
+			  "rm /dev/fuse && echo x >$0/__pycache__/x && ls $0",
+			  cli->source, NULL);
+	assert_int_equal(command.status, 0);
+	assert_string_equal(command.err, "");
+	assert_string_equal(command.out, "pkg\n");
+	command_free(&command);
+	assert_heard(&hearing, libfuse_words);
+	assert_non_null(strstr(hearing.all, "pycachefs["));
+	close(hearing.fd);
+}
+
 static void a_daemon_goes_on_when_syslog_goes_away(void **state)
 {
 	struct cli *cli = *state;
@@ -152,6 +173,7 @@ int main(void)
 	int skip = cli_possible();
 	const struct CMUnitTest tests[] = {
 		CLI_DEV(in_the_background_they_go_to_syslog),
+		CLI_DEV(the_words_of_a_runs_daemon_go_there_too),
 		CLI_DEV(a_daemon_goes_on_when_syslog_goes_away),
 		CLI_DEV(a_daemon_works_without_syslog),
 		CLI_DEV(in_the_foreground_they_go_to_standard_error),
