@@ -126,7 +126,8 @@ def make_repository(tree, path):
     for words in (["init", "-q", "--template="], ["add", "-A"],
                   ["-c", "user.name=bench", "-c", "user.email=bench@localhost", "commit", "-qm",
                    "All of it"], ["repack", "-adq"]):
-        work.run(["git", *words], cwd=path)
+        # Nothing may go on in the background.
+        work.run(["git", "-c", "gc.auto=0", "-c", "maintenance.auto=false", *words], cwd=path)
     tree.about.update(files=len(work.Tree(path).files),
                       bytes=sum(os.path.getsize(name) for name in work.Tree(path).files))
 
