@@ -3,7 +3,11 @@
  */
 #include "attr.h"
 
+#include <endian.h>
 #include <fcntl.h>
+#include <linux/posix_acl.h>
+#include <linux/posix_acl_xattr.h>
+#include <string.h>
 #include <sys/sysmacros.h>
 
 #include "cred.h"
@@ -34,6 +38,36 @@ mode_t attr_shadow_mode(mode_t mode)
 uint32_t attr_gid(const struct fs *fs, uint32_t uid, uint32_t gid)
 {
 	return fs->one_id && uid == geteuid() ? getegid() : gid;
+}
+
+/* Whether this entry names a user or a group that is not ours. */
+static bool names_another(const struct posix_acl_xattr_entry *entry)
+{
+	switch (le16toh(entry->e_tag)) {
+	case ACL_USER:
+		return le32toh(entry->e_id) != geteuid();
+	case ACL_GROUP:
+		return le32toh(entry->e_id) != getegid();
+	}
+	return false;
+}
+
+size_t attr_acl(const struct fs *fs, void *value, size_t length)
+{
+	struct posix_acl_xattr_entry entry;
+	size_t kept = sizeof(struct posix_acl_xattr_header);
+	char *acl = value;
+
+	if (!fs->one_id || length < kept)
+		return length;
+	for (size_t at = kept; at + sizeof(entry) <= length; at += sizeof(entry)) {
+		memcpy(&entry, acl + at, sizeof(entry));
+		if (names_another(&entry))
+			continue;
+		memcpy(acl + kept, &entry, sizeof(entry));
+		kept += sizeof(entry);
+	}
+	return kept;
 }
 
 static int statx_handle(struct fs *fs, struct handle *handle, struct statx *ret)

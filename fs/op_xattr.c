@@ -96,6 +96,20 @@ static int purge(struct request *r, const char *module, size_t length)
 	return err;
 }
 
+/* Whether the ACL at @path has entries that don't show: to set another would take
+ * them away unseen. */
+static bool hides_entries(const struct fs *fs, const char *path, const char *name)
+{
+	char value[4096];
+	ssize_t length;
+
+	if (!fs->one_id)
+		return false;
+	length = getxattr(path, name, value, sizeof(value));
+	return length < 0 ? errno == ERANGE
+			  : attr_acl(fs, value, (size_t)length) < (size_t)length;
+}
+
 static int do_setxattr(struct request *r, const char *name, const char *value,
 		       size_t size, int flags)
 {
@@ -109,6 +123,8 @@ static int do_setxattr(struct request *r, const char *name, const char *value,
 	if (strcmp(name, PURGE_NAME) == 0)
 		return purge(r, value, size);
 	err = find_subject(r, true, acl, &subject);
+	if (!err && acl && hides_entries(r->fs, subject.path, name))
+		err = -EOPNOTSUPP;
 	if (!err && acl && inode_kind(r->inode) == INODE_SHADOW)
 		err = attr_detach_shadow(r->fs, r->inode,
 					 handle_fd(subject.handle));
@@ -146,7 +162,8 @@ static int do_getxattr(struct request *r, const char *name, char *value,
 		       size_t size, size_t *ret_length)
 {
 	_cleanup_subject_ struct subject subject = { 0 };
-	int err = find_subject(r, false, starts_with(name, acl_prefix), &subject);
+	bool acl = starts_with(name, acl_prefix);
+	int err = find_subject(r, false, acl, &subject);
 	ssize_t length;
 
 	if (err)
@@ -155,7 +172,8 @@ static int do_getxattr(struct request *r, const char *name, char *value,
 			    : lgetxattr(subject.path, name, value, size);
 	if (length < 0)
 		return -errno;
-	*ret_length = (size_t)length;
+	*ret_length = acl && size ? attr_acl(r->fs, value, (size_t)length)
+				  : (size_t)length;
 	return 0;
 }
 

@@ -20,6 +20,15 @@ uint64_t attr_ino(struct fs *fs, enum inode_kind kind, uint64_t dev, uint64_t in
  */
 uint32_t attr_gid(const struct fs *fs, uint32_t uid, uint32_t gid);
 
+/*
+ * Leaves in an ACL, as it is kept in an xattr, the entries that can be shown.  In such
+ * a namespace the kernel takes no ACL that names another user or group and answers
+ * whoever is not the owner with EINVAL (posix_acl_from_xattr()).  Nobody there has
+ * their ids, and the daemon can read what the caller can and nothing else, so nothing
+ * is lost or gained by it.  Returns the new length.
+ */
+size_t attr_acl(const struct fs *fs, void *value, size_t length);
+
 /* The attributes of @inode.  Returns 0 or negative errno. */
 int attr_get(struct fs *fs, struct inode *inode, struct statx *ret);
 

@@ -269,6 +269,51 @@ static void an_owner_may_write_whatever_the_group(void **state)
 		   "65534:65534\n65534:65534\n65534:65534\n", "");
 }
 
+/* The kernel would refuse all access to what has an ACL that it can't read. */
+static void an_acl_that_names_others_counts_for_the_user(void **state)
+{
+	static const char named[] = "u:1:rwx,u:65534:rwx,g:2:rwx";
+	struct cli *cli = *state;
+	char *before, *after;
+
+	run_give(cli, 0);
+	tree_write(in(cli->source, "pkg/closed"), "closed\n", -1);
+	free(command_output(cli->source, "chmod", "-R", "o=", ".", NULL));
+	free(command_output(cli->source, "setfacl", "-m", "u:1:rwx", "pkg/closed", NULL));
+	free(command_output(cli->source, "setfacl", "-m", named, ".", "pkg", "pkg/mod.py",
+			    NULL));
+	before = command_output(cli->source, "getfacl", "-nR", ".", NULL);
+	run_assert(run_as(cli, PLAIN, "sh", "-c", "cat pkg/mod.py && ls pkg && "
+			  "cat pkg/closed 2>/dev/null || echo refused", NULL), 0,
+		   "mod = 1\nclosed\nmod.py\nrefused\n", "");
+	after = command_output(cli->source, "getfacl", "-nR", ".", NULL);
+	assert_string_equal(after, before);
+	free(before);
+	free(after);
+}
+
+/* What can't be shown is not taken away by a change of what can. */
+static void an_acl_keeps_those_whom_it_cannot_show(void **state)
+{
+	struct cli *cli = *state;
+	char *before, *after;
+
+	run_give(cli, PLAIN);
+	free(command_output(cli->source, "setfacl", "-m", "u:1:rw", "pkg/mod.py", NULL));
+	before = command_output(cli->source, "getfacl", "-n", "pkg/mod.py", NULL);
+	run_assert(run_as(cli, PLAIN, "sh", "-c", "echo x >>pkg/mod.py; "
+			  "getfacl -nc pkg/mod.py; "
+			  "setfacl -m u:65534:r pkg/mod.py 2>/dev/null || echo refused; "
+			  "echo y >pkg/own; setfacl -m u:65534:r pkg/own && "
+			  "getfacl -nc pkg/own | grep user:65534; rm pkg/own", NULL), 0,
+		   "user::rw-\ngroup::r--\nmask::rw-\nother::r--\n\nrefused\n"
+		   "user:65534:r--\n", "");
+	after = command_output(cli->source, "getfacl", "-n", "pkg/mod.py", NULL);
+	assert_string_equal(after, before);
+	free(before);
+	free(after);
+}
+
 static void closed_descriptors_stay_closed(void **state)
 {
 	static const char script[] =
@@ -476,6 +521,8 @@ int main(void)
 		CLI(the_command_stands_where_it_would_without),
 		CLI(a_plain_user_gains_no_capability),
 		CLI(an_owner_may_write_whatever_the_group),
+		CLI(an_acl_that_names_others_counts_for_the_user),
+		CLI(an_acl_keeps_those_whom_it_cannot_show),
 		CLI(closed_descriptors_stay_closed),
 		CLI(where_the_user_stands_is_entered_again),
 		CLI(several_sources_are_mounted),
