@@ -70,6 +70,31 @@ size_t attr_acl(const struct fs *fs, void *value, size_t length)
 	return kept;
 }
 
+/* The user in whose own `__pycache__` @inode lies, or which it is; 0: in none. */
+static uid_t find_user(struct fs *fs, struct inode *inode)
+{
+	struct inode *at = inode_ref(inode), *parent;
+	uid_t user = 0;
+
+	while (at && inode_kind(at) == INODE_STORE) {
+		parent = inode_parent(fs->inodes, at);
+		inode_put(fs->inodes, at);
+		at = parent;
+	}
+	if (at && inode_kind(at) == INODE_SHADOW)
+		user = inode_user(at);
+	inode_put(fs->inodes, at);
+	return user;
+}
+
+uid_t attr_uid(struct fs *fs, struct inode *inode, uid_t uid)
+{
+	uid_t user = cred_can_switch() || inode_kind(inode) == INODE_SOURCE
+		? 0 : find_user(fs, inode);
+
+	return user ? user : uid;
+}
+
 static int statx_handle(struct fs *fs, struct handle *handle, struct statx *ret)
 {
 	return identify_statx(&fs->devices, handle_fd(handle), "", ret, NULL);
@@ -85,24 +110,48 @@ static int open_directory(struct fs *fs, struct inode *shadow, struct handle **r
 	return err;
 }
 
-static int get_shadow(struct fs *fs, struct inode *shadow, struct handle *handle,
-		      struct statx *ret)
+/* A user's own, @own of which is in the store. */
+static void show_own(struct fs *fs, struct inode *shadow, bool made,
+		     struct statx *own)
+{
+	own->stx_uid = attr_uid(fs, shadow, own->stx_uid);
+	if (made)
+		return;
+	own->stx_uid = inode_user(shadow);
+	own->stx_gid = inode_group(shadow);
+	own->stx_mode = S_IFDIR | 0700;
+}
+
+/* Owner and mode are those of its directory. */
+static int show_as_source(struct fs *fs, struct inode *shadow, struct statx *own)
 {
 	_cleanup_handle_ struct handle *directory = NULL;
-	struct statx own, model;
-	int err = statx_handle(fs, handle, &own);
+	struct statx model;
+	int err = open_directory(fs, shadow, &directory);
 
-	if (!err)
-		err = open_directory(fs, shadow, &directory);
 	if (!err)
 		err = statx_handle(fs, directory, &model);
 	if (err)
 		return err;
-	if (handle == fs->empty || shadow_follows_source(own.stx_mode)) {
-		own.stx_uid = model.stx_uid;
-		own.stx_gid = model.stx_gid;
-		own.stx_mode = model.stx_mode;
-	}
+	own->stx_uid = model.stx_uid;
+	own->stx_gid = model.stx_gid;
+	own->stx_mode = model.stx_mode;
+	return 0;
+}
+
+static int get_shadow(struct fs *fs, struct inode *shadow, struct handle *handle,
+		      struct statx *ret)
+{
+	bool made = handle != fs->empty;
+	struct statx own;
+	int err = statx_handle(fs, handle, &own);
+
+	if (!err && inode_user(shadow) != 0)
+		show_own(fs, shadow, made, &own);
+	else if (!err && (!made || shadow_follows_source(own.stx_mode)))
+		err = show_as_source(fs, shadow, &own);
+	if (err)
+		return err;
 	/* The mark that it follows, or a bit that says nothing. */
 	own.stx_mode &= (uint16_t)~S_ISUID;
 	own.stx_ino = attr_ino(fs, INODE_SHADOW, inode_id(shadow)->dev,
@@ -137,6 +186,7 @@ int attr_get(struct fs *fs, struct inode *inode, struct statx *ret)
 		err = get_other(fs, inode, handle, &stx);
 	if (err)
 		return err;
+	stx.stx_uid = attr_uid(fs, inode, stx.stx_uid);
 	stx.stx_gid = attr_gid(fs, stx.stx_uid, stx.stx_gid);
 	*ret = stx;
 	return 0;
@@ -174,6 +224,10 @@ int attr_acl_holder(struct fs *fs, struct inode *shadow, struct handle **ret)
 
 	if (err)
 		return err;
+	if (inode_user(shadow) != 0) {
+		*ret = handle;
+		return 0;
+	}
 	if (handle != fs->empty) {
 		if (fstat(handle_fd(handle), &own) < 0)
 			err = -errno;

@@ -103,15 +103,14 @@ static bool belongs_beside(const char *name, const char *module)
 }
 
 /* Drops what belongs to @module from @part.  Returns how many files that were. */
-static unsigned drop_part(struct fs *fs, const struct file_id *directory,
-			  enum shadow_part part, const char *module,
+static unsigned drop_part(struct fs *fs, const struct part *part, const char *module,
 			  bool (*belongs)(const char *name, const char *module))
 {
 	_cleanup_close_ int fd = -1;
 	_cleanup_dir_ DIR *dir = NULL;
 	struct dirent *entry;
 	unsigned dropped = 0;
-	int err = shadow_open(&fs->store, part, directory, &fd);
+	int err = part_open(fs, part, &fd);
 
 	if (!err)
 		err = dir_reopen(fd, &dir);
@@ -123,7 +122,7 @@ static unsigned drop_part(struct fs *fs, const struct file_id *directory,
 
 		if (!belongs(entry->d_name, module))
 			continue;
-		result = discard_file(fs, directory, part, fd, entry->d_name);
+		result = discard_file(fs, part, fd, entry->d_name);
 		dropped += result == 0;
 		if (result && result != -ENOENT && result != -EISDIR)
 			log_error("stale bytecode '%s' can't be removed: %s",
@@ -132,17 +131,37 @@ static unsigned drop_part(struct fs *fs, const struct file_id *directory,
 	return dropped;
 }
 
+struct dropping {
+	struct fs *fs;
+	const struct file_id *directory;
+	const char *module;
+	unsigned dropped;
+};
+
+static void drop_cache(void *data, uid_t user)
+{
+	struct dropping *dropping = data;
+	const struct part part = { *dropping->directory, SHADOW_CACHE, user };
+
+	dropping->dropped += drop_part(dropping->fs, &part, dropping->module,
+				       names_belongs);
+}
+
 /* The stamp goes last, since bytecode without one is stale, and a stamp without
  * bytecode does no harm. */
 unsigned bytecode_drop(struct fs *fs, const struct file_id *directory,
 		       const char *module)
 {
-	unsigned dropped = drop_part(fs, directory, SHADOW_CACHE, module,
-				     names_belongs) +
-		drop_part(fs, directory, SHADOW_BESIDE, module, belongs_beside);
+	const struct part beside = { *directory, SHADOW_BESIDE, 0 };
+	struct dropping dropping = {
+		.fs = fs, .directory = directory, .module = module,
+	};
 
+	drop_cache(&dropping, 0);
+	shadow_each_user(&fs->store, directory, drop_cache, &dropping);
+	dropping.dropped += drop_part(fs, &beside, module, belongs_beside);
 	shadow_unstamp(&fs->store, directory, module);
-	return dropped;
+	return dropping.dropped;
 }
 
 /* The same because the module has changed. */

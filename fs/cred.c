@@ -40,6 +40,7 @@
 static int proc_fd = -1;
 static bool can_switch;
 static struct __user_cap_data_struct own_caps[2];
+static uid_t overflow_uid;
 static gid_t *own_groups;
 static int own_group_count;
 
@@ -61,6 +62,18 @@ static int write_caps(const struct __user_cap_data_struct caps[2])
 	return syscall(SYS_capset, &header, caps) < 0 ? -errno : 0;
 }
 
+static uid_t read_overflow_uid(void)
+{
+	_cleanup_close_ int fd = open("/proc/sys/kernel/overflowuid",
+				      O_RDONLY | O_CLOEXEC);
+	char text[16] = "";
+
+	/* DEFAULT_OVERFLOWUID of include/linux/highuid.h. */
+	if (fd < 0 || read(fd, text, sizeof(text) - 1) <= 0)
+		return 65534;
+	return (uid_t)strtoul(text, NULL, 10);
+}
+
 int cred_init(void)
 {
 	proc_fd = open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC);
@@ -69,6 +82,7 @@ int cred_init(void)
 	can_switch = geteuid() == 0 && read_caps(own_caps) == 0 &&
 		(own_caps[0].effective & (1U << CAP_SETUID)) &&
 		(own_caps[0].effective & (1U << CAP_SETGID));
+	overflow_uid = read_overflow_uid();
 	own_group_count = getgroups(0, NULL);
 	if (own_group_count < 0)
 		return -errno;
@@ -101,6 +115,11 @@ int cred_reopen(int fd, int flags)
 bool cred_can_switch(void)
 {
 	return can_switch;
+}
+
+uid_t cred_overflow_uid(void)
+{
+	return overflow_uid;
 }
 
 int cred_thread_init(void)

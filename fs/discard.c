@@ -23,8 +23,15 @@ static void let_go(struct fs *fs, const struct file_id *id)
 	inode_put(fs->inodes, inode);
 }
 
-int discard_file(struct fs *fs, const struct file_id *directory,
-		 enum shadow_part part, int fd, const char *name)
+int part_open(const struct fs *fs, const struct part *part, int *ret_fd)
+{
+	if (part->part == SHADOW_CACHE)
+		return shadow_open_cache(&fs->store, &part->directory, part->user,
+					 ret_fd);
+	return shadow_open(&fs->store, part->part, &part->directory, ret_fd);
+}
+
+int discard_file(struct fs *fs, const struct part *part, int fd, const char *name)
 {
 	struct inode *shadow;
 	struct file_id id;
@@ -41,8 +48,8 @@ int discard_file(struct fs *fs, const struct file_id *directory,
 	if (st.st_nlink <= 1)
 		let_go(fs, &id);
 	/* Names beside the source are not cached: see fresh_name(). */
-	shadow = part == SHADOW_CACHE
-		? inode_find(fs->inodes, INODE_SHADOW, directory) : NULL;
+	shadow = part->part == SHADOW_CACHE
+		? inode_find_shadow(fs->inodes, &part->directory, part->user) : NULL;
 	if (shadow)
 		fs->name_gone(fs->notifier, inode_number(shadow), name);
 	inode_put(fs->inodes, shadow);

@@ -63,7 +63,8 @@ static int find_shadow(struct fs *fs, struct inode *parent,
 		       const struct place *place, struct fuse_entry_param *ret)
 {
 	struct sighting seen = {
-		.kind = INODE_SHADOW, .id = *inode_id(parent), .mode = S_IFDIR,
+		.kind = INODE_SHADOW, .user = place->user, .id = *inode_id(parent),
+		.mode = S_IFDIR,
 		.parent = parent, .name = place->name,
 		.since = inode_events(fs->inodes), .fd = -1,
 	};
@@ -72,6 +73,7 @@ static int find_shadow(struct fs *fs, struct inode *parent,
 
 	if (err)
 		return err;
+	inode_note_group(inode, place->group);
 	err = complete(fs, parent, place, inode, ret);
 	inode_put(fs->inodes, inode);
 	return err;
@@ -102,6 +104,7 @@ int entry_open(struct fs *fs, struct inode *parent, const struct place *place,
 		err = complete(fs, parent, place, inode, ret);
 	} else {
 		attr.st_ino = attr_ino(fs, place->kind, attr.st_dev, attr.st_ino);
+		attr.st_uid = attr_uid(fs, inode, attr.st_uid);
 		attr.st_gid = attr_gid(fs, attr.st_uid, attr.st_gid);
 		fill(fs, parent, place, inode, &attr, ret);
 	}

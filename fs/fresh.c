@@ -4,7 +4,11 @@
  * What lies in the store changes by requests alone, which the kernel knows of.  A
  * source directory's names, and the attributes of what it holds, change without
  * its knowing; the watcher hears of that.  Legacy bytecode is never cached by
- * name: whether X.pyc is the store's or the source's depends on X.py.
+ * name: whether X.pyc is the store's or the source's depends on X.py.  Nor is
+ * `__pycache__` where several users reach the mount, since it is whoever's asks: a
+ * time limit of 0 makes the kernel ask on each walk, as the user who walks
+ * (fs/fuse/dir.c, fuse_dentry_revalidate()), and a walk that waits for another's
+ * lookup of the name asks again (fs/namei.c, __lookup_slow()).
  */
 #include "fresh.h"
 
@@ -27,6 +31,9 @@ double fresh_name(struct fs *fs, const struct inode *parent,
 		  const struct place *place)
 {
 	if (place->depends)
+		return 0;
+	/* It means another directory to another user. */
+	if (place->kind == INODE_SHADOW && fs->several_users)
 		return 0;
 	if (!atomic_load(&fs->watching))
 		return fs->timeout;

@@ -274,8 +274,7 @@ static int open_at(struct handles *handles, struct inode *inode,
 	int err;
 
 	do
-		err = handles->opener(handles->data, parent, inode_kind(inode),
-				      name, &fd);
+		err = handles->opener(handles->data, parent, inode, name, &fd);
 	while (is_out_of_descriptors(err) && make_room(handles));
 	/* A shadow has the identity of its directory, not of what is opened. */
 	if (inode_kind(inode) != INODE_SHADOW) {

@@ -100,14 +100,21 @@ static void retire_locked(struct inode_table *table, struct inode *inode)
 	inode->in_keys = false;
 }
 
-static struct inode *find_key_locked(struct inode_table *table,
-				     enum inode_kind kind,
-				     const struct file_id *id)
+/* The kind lies in the lower half of its field, the user in the upper one. */
+static struct inode_key make_key(enum inode_kind kind, uid_t user,
+				 const struct file_id *id)
 {
-	struct inode_key key = { .kind = (uint64_t)kind, .id = *id };
+	return (struct inode_key){
+		.kind = (uint64_t)user << 32 | (uint32_t)kind, .id = *id,
+	};
+}
+
+static struct inode *find_key_locked(struct inode_table *table,
+				     const struct inode_key *key)
+{
 	struct inode *inode;
 
-	HASH_FIND(by_key, table->by_key, &key, sizeof(key), inode);
+	HASH_FIND(by_key, table->by_key, key, sizeof(*key), inode);
 	return inode;
 }
 
@@ -201,17 +208,32 @@ struct inode *inode_get(struct inode_table *table, uint64_t number)
 	return inode;
 }
 
-struct inode *inode_find(struct inode_table *table, enum inode_kind kind,
-			 const struct file_id *id)
+static struct inode *find_key(struct inode_table *table, const struct inode_key *key)
 {
 	struct inode *inode;
 
 	pthread_rwlock_rdlock(&table->lock);
-	inode = find_key_locked(table, kind, id);
+	inode = find_key_locked(table, key);
 	if (inode)
 		inode_ref(inode);
 	pthread_rwlock_unlock(&table->lock);
 	return inode;
+}
+
+struct inode *inode_find(struct inode_table *table, enum inode_kind kind,
+			 const struct file_id *id)
+{
+	struct inode_key key = make_key(kind, 0, id);
+
+	return find_key(table, &key);
+}
+
+struct inode *inode_find_shadow(struct inode_table *table,
+				const struct file_id *directory, uid_t user)
+{
+	struct inode_key key = make_key(INODE_SHADOW, user, directory);
+
+	return find_key(table, &key);
 }
 
 /* Gives a reference back unless it is the last, which needs the lock. */
@@ -275,9 +297,7 @@ static struct inode *create_locked(struct inode_table *table,
 
 	if (!inode)
 		return NULL;
-	inode->key = (struct inode_key){
-		.kind = (uint64_t)seen->kind, .id = seen->id,
-	};
+	inode->key = make_key(seen->kind, seen->user, &seen->id);
 	inode->type = seen->mode & S_IFMT;
 	if (!add_locked(table, inode)) {
 		free(inode);
@@ -294,7 +314,8 @@ static struct inode *find_or_add_locked(struct inode_table *table,
 					const struct sighting *seen,
 					struct inode_name **gone)
 {
-	struct inode *inode = find_key_locked(table, seen->kind, &seen->id), *new = NULL;
+	struct inode_key key = make_key(seen->kind, seen->user, &seen->id);
+	struct inode *inode = find_key_locked(table, &key), *new = NULL;
 
 	if (inode && inode->type != (seen->mode & S_IFMT)) {
 		/* A filesystem without births has reused the number. */
@@ -457,7 +478,22 @@ uint64_t inode_number(const struct inode *inode)
 
 enum inode_kind inode_kind(const struct inode *inode)
 {
-	return (enum inode_kind)inode->key.kind;
+	return (enum inode_kind)(uint32_t)inode->key.kind;
+}
+
+uid_t inode_user(const struct inode *inode)
+{
+	return (uid_t)(inode->key.kind >> 32);
+}
+
+gid_t inode_group(const struct inode *inode)
+{
+	return atomic_load(&inode->group);
+}
+
+void inode_note_group(struct inode *inode, gid_t group)
+{
+	atomic_store(&inode->group, group);
 }
 
 mode_t inode_type(const struct inode *inode)

@@ -81,7 +81,7 @@ bool names_is_temporary(const char *name, char ret_module[NAME_SIZE])
 enum name_class names_classify(const struct names *names, const char *name,
 			       char ret_module[NAME_SIZE])
 {
-	if (strcmp(name, "__pycache__") == 0)
+	if (strcmp(name, NAMES_PYCACHE) == 0)
 		return NAME_PYCACHE;
 	for (size_t i = 0; i < names->also_count; i++)
 		if (fnmatch(names->also[i], name, 0) == 0)

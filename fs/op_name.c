@@ -18,6 +18,8 @@ static int do_lookup(struct request *r, struct fuse_entry_param *ret)
 	int err = route(r->fs, r->inode, r->name, ROUTE_FIND, &place);
 
 	if (!err)
+		err = request_whose(r, &place);
+	if (!err)
 		err = entry_find(r->fs, r->inode, &place, ret);
 	if (err == -ENOENT) {
 		entry_missing(r->fs, r->inode, &place, ret);

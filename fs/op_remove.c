@@ -134,14 +134,14 @@ void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
 
 /* `__pycache__` empties nothing; it goes on existing as every directory's does,
  * but as a new one, so that whoever stands in the old one sees it removed. */
-static int remove_cache(struct fs *fs, struct inode *directory)
+static int remove_cache(struct fs *fs, struct inode *directory, uid_t user)
 {
 	struct inode *shadow;
-	int err = shadow_remove_cache(&fs->store, inode_id(directory));
+	int err = shadow_remove_cache(&fs->store, inode_id(directory), user);
 
 	if (err)
 		return err;
-	shadow = inode_find(fs->inodes, INODE_SHADOW, inode_id(directory));
+	shadow = inode_find_shadow(fs->inodes, inode_id(directory), user);
 	if (shadow)
 		inode_retire(fs->inodes, shadow);
 	inode_put(fs->inodes, shadow);
@@ -167,10 +167,12 @@ static int do_rmdir(struct request *r)
 	struct victim victim = { 0 };
 	int err = route(r->fs, r->inode, r->name, ROUTE_REMOVE, &place);
 
+	if (!err)
+		err = request_whose(r, &place);
 	if (err)
 		return err;
 	if (place.kind == INODE_SHADOW)
-		return remove_cache(r->fs, r->inode);
+		return remove_cache(r->fs, r->inode, place.user);
 	err = find_victim(r->fs, &place, false, &victim);
 	if (err)
 		return err;

@@ -21,14 +21,13 @@ static void note(int *err, int result)
 		*err = result;
 }
 
-/* Empties a part of @id's shadow, whose names @shows shows; NULL: nobody does. */
-static int purge_part(struct fs *fs, const struct file_id *id,
-		      enum shadow_part part, struct inode *shows)
+/* Empties @part, whose names @shows shows; NULL: nobody does. */
+static int purge_part(struct fs *fs, const struct part *part, struct inode *shows)
 {
 	_cleanup_close_ int fd = -1;
 	_cleanup_dir_ DIR *dir = NULL;
 	struct dirent *entry;
-	int result = shadow_open(&fs->store, part, id, &fd), err = 0;
+	int result = part_open(fs, part, &fd), err = 0;
 
 	if (!result)
 		result = dir_reopen(fd, &dir);
@@ -43,11 +42,12 @@ static int purge_part(struct fs *fs, const struct file_id *id,
 	return err;
 }
 
-/* What the `__pycache__` of the directory @id shows. */
-static int purge_cache(struct fs *fs, const struct file_id *id)
+/* A `__pycache__` of the directory @id: @user's own, or with 0 the shared one. */
+static int purge_cache(struct fs *fs, const struct file_id *id, uid_t user)
 {
-	struct inode *shadow = inode_find(fs->inodes, INODE_SHADOW, id);
-	int err = purge_part(fs, id, SHADOW_CACHE, shadow);
+	const struct part part = { *id, SHADOW_CACHE, user };
+	struct inode *shadow = inode_find_shadow(fs->inodes, id, user);
+	int err = purge_part(fs, &part, shadow);
 
 	shadow_tidy(&fs->store, id);
 	if (shadow) {
@@ -59,18 +59,35 @@ static int purge_cache(struct fs *fs, const struct file_id *id)
 	return err;
 }
 
-/* All that is kept for the directory @id, but the marks. */
+struct purging {
+	struct fs *fs;
+	const struct file_id *id;
+	int err;
+};
+
+static void purge_own(void *data, uid_t user)
+{
+	struct purging *purging = data;
+
+	note(&purging->err, purge_cache(purging->fs, purging->id, user));
+}
+
+/* All that is kept for the directory @id, whoever it is for, but the marks. */
 static int purge_shadow(struct fs *fs, const struct file_id *id)
 {
+	const struct part beside = { *id, SHADOW_BESIDE, 0 };
+	const struct part stamps = { *id, SHADOW_STAMPS, 0 };
 	struct inode *directory = inode_find(fs->inodes, INODE_SOURCE, id);
-	int err = purge_part(fs, id, SHADOW_BESIDE, directory);
+	struct purging purging = { .fs = fs, .id = id };
 
+	note(&purging.err, purge_part(fs, &beside, directory));
 	inode_put(fs->inodes, directory);
-	note(&err, purge_cache(fs, id));
+	purge_own(&purging, 0);
+	shadow_each_user(&fs->store, id, purge_own, &purging);
 	/* Last: see bytecode_drop(). */
-	note(&err, purge_part(fs, id, SHADOW_STAMPS, NULL));
+	note(&purging.err, purge_part(fs, &stamps, NULL));
 	shadow_tidy(&fs->store, id);
-	return err;
+	return purging.err;
 }
 
 static int purge_level(struct fs *fs, int fd, int depth);
@@ -134,7 +151,7 @@ int purge_tree(struct fs *fs, struct inode *directory)
 		return purge_store(fs);
 	/* A shadow has the identity of its directory. */
 	if (inode_kind(directory) == INODE_SHADOW)
-		return purge_cache(fs, inode_id(directory));
+		return purge_cache(fs, inode_id(directory), inode_user(directory));
 	err = purge_shadow(fs, inode_id(directory));
 	note(&err, inode_open(fs->inodes, directory, HANDLE_PATH, &handle));
 	if (handle)

@@ -9,6 +9,8 @@
 #include "config.h"
 #include "fresh.h"
 #include "log.h"
+#include "names.h"
+#include "sharing.h"
 
 static const char *const operation_names[] = {
 #define X(upper, lower) [FS_##upper] = #lower,
@@ -80,6 +82,25 @@ struct caller request_caller(struct request *request, bool with_groups)
 		caller.group_count = count > 0 ? count : 0;
 	}
 	return caller;
+}
+
+int request_whose(struct request *request, struct place *place)
+{
+	struct caller caller;
+	int err;
+
+	if (place->kind != INODE_SHADOW)
+		return 0;
+	caller = request_caller(request, false);
+	err = sharing_whose(request->fs, request->inode, &caller, &place->user);
+	if (err == -EAGAIN) {
+		caller = request_caller(request, true);
+		err = sharing_whose(request->fs, request->inode, &caller,
+				    &place->user);
+	}
+	place->group = caller.gid;
+	/* Short of memory for the groups. */
+	return err == -EAGAIN ? -ENOMEM : err;
 }
 
 void reply_error(struct request *request, int err)
@@ -188,6 +209,10 @@ void reply_tell_shadow(struct request *r)
 	if (shadow)
 		r->fs->attr_changed(r->fs->notifier, inode_number(shadow));
 	inode_put(r->fs->inodes, shadow);
+	/* It may be the user's own from now on, or shared: see fresh_name(). */
+	if (inode_kind(r->inode) == INODE_SOURCE && !r->fs->several_users)
+		r->fs->name_gone(r->fs->notifier, inode_number(r->inode),
+				 NAMES_PYCACHE);
 }
 
 void reply_module_changed(struct request *r, struct inode *directory,

@@ -44,8 +44,7 @@ struct family {
 
 struct file {
 	struct family *family;
-	struct file_id id;	/* of the source's directory */
-	enum shadow_part part;
+	struct part part;
 	char *name;		/* owned */
 };
 
@@ -109,9 +108,9 @@ static bool grow(struct survey *survey)
 
 /* Where the survey goes through: one part of one shadow. */
 struct place_surveyed {
+	struct survey *survey;
 	const char *shadow;
-	struct file_id id;
-	enum shadow_part part;
+	struct part part;
 	int fd;
 };
 
@@ -130,9 +129,9 @@ static bool may_go(const struct survey *survey, enum name_use use,
 		now.tv_sec - st->st_mtim.tv_sec > ABANDONED_SECONDS;
 }
 
-static void add_file(struct survey *survey, const struct place_surveyed *place,
-		     const char *name)
+static void add_file(const struct place_surveyed *place, const char *name)
 {
+	struct survey *survey = place->survey;
 	struct family *family = join_family(survey, place->shadow, name);
 	enum name_use use = names_use(name);
 	struct stat st;
@@ -149,7 +148,7 @@ static void add_file(struct survey *survey, const struct place_surveyed *place,
 	}
 	survey->files[survey->count] = (struct file){
 		.family = family,
-		.id = place->id, .part = place->part, .name = copy,
+		.part = place->part, .name = copy,
 	};
 	survey->candidates[survey->count] = (struct evict_candidate){
 		.class = use == NAME_CACHED ? EVICT_CACHED : EVICT_ABANDONED,
@@ -160,24 +159,42 @@ static void add_file(struct survey *survey, const struct place_surveyed *place,
 	survey->count++;
 }
 
-static void survey_part(struct survey *survey, struct place_surveyed *place)
+static void survey_part(struct place_surveyed *place)
 {
+	struct survey *survey = place->survey;
 	_cleanup_close_ int fd = -1;
 	_cleanup_dir_ DIR *dir = NULL;
 	struct dirent *entry;
 
 	/* One that goes meanwhile makes room by itself. */
-	if (shadow_open(&survey->fs->store, place->part, &place->id, &fd) < 0 ||
+	if (part_open(survey->fs, &place->part, &fd) < 0 ||
 	    dir_reopen(fd, &dir) < 0)
 		return;
 	place->fd = fd;
 	while ((entry = readdir(dir)) && !survey->out_of_memory)
-		add_file(survey, place, entry->d_name);
+		add_file(place, entry->d_name);
+}
+
+static void survey_cache(void *data, uid_t user)
+{
+	struct place_surveyed *place = data;
+
+	place->part.part = SHADOW_CACHE;
+	place->part.user = user;
+	survey_part(place);
+}
+
+static void survey_shadow(struct place_surveyed *place)
+{
+	place->part.part = SHADOW_BESIDE;
+	survey_part(place);
+	survey_cache(place, 0);
+	shadow_each_user(&place->survey->fs->store, &place->part.directory,
+			 survey_cache, place);
 }
 
 static int survey_store(struct survey *survey)
 {
-	static const enum shadow_part parts[] = { SHADOW_CACHE, SHADOW_BESIDE };
 	_cleanup_dir_ DIR *dir = NULL;
 	struct dirent *entry;
 	int err = open_dir_at(survey->fs->store.root, ".", &dir);
@@ -185,14 +202,12 @@ static int survey_store(struct survey *survey)
 	if (err)
 		return err;
 	while ((entry = readdir(dir)) && !survey->out_of_memory) {
-		struct place_surveyed place = { .shadow = entry->d_name };
+		struct place_surveyed place = {
+			.survey = survey, .shadow = entry->d_name,
+		};
 
-		if (!shadow_parse(entry->d_name, &place.id))
-			continue;
-		for (size_t i = 0; i < ARRAY_SIZE(parts); i++) {
-			place.part = parts[i];
-			survey_part(survey, &place);
-		}
+		if (shadow_parse(entry->d_name, &place.part.directory))
+			survey_shadow(&place);
 	}
 	return survey->out_of_memory ? -ENOMEM : 0;
 }
@@ -219,15 +234,15 @@ static void leave_family(struct fs *fs, const struct file *file)
 	if (!file->family || --file->family->members > 0)
 		return;
 	for (unsigned i = 0; names_module(file->name, i, module); i++)
-		shadow_unstamp(&fs->store, &file->id, module);
+		shadow_unstamp(&fs->store, &file->part.directory, module);
 }
 
 static bool evict(struct fs *fs, const struct file *file)
 {
 	_cleanup_close_ int part = -1;
 
-	if (shadow_open(&fs->store, file->part, &file->id, &part) < 0 ||
-	    discard_file(fs, &file->id, file->part, part, file->name) < 0)
+	if (part_open(fs, &file->part, &part) < 0 ||
+	    discard_file(fs, &file->part, part, file->name) < 0)
 		return false;
 	leave_family(fs, file);
 	atomic_fetch_add_explicit(&fs->figures.evictions, 1, memory_order_relaxed);

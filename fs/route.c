@@ -51,17 +51,20 @@ static void use_dir(struct place *place, struct handle *dir)
 /* Opens D's `__pycache__` in the store, made if missing; becomes @shadow's handle. */
 static int make_cache(struct fs *fs, struct inode *shadow)
 {
-	struct inode *directory = inode_parent(fs->inodes, shadow);
 	_cleanup_handle_ struct handle *model = NULL;
 	_cleanup_close_ int fd = -1;
-	int err;
+	struct inode *directory = inode_parent(fs->inodes, shadow);
+	int err = inode_open(fs->inodes, directory, HANDLE_PATH, &model);
 
-	err = inode_open(fs->inodes, directory, HANDLE_PATH, &model);
-	if (!err)
-		err = shadow_make(&fs->store, SHADOW_CACHE, inode_id(shadow),
-				      handle_fd(model), &fd);
 	inode_put(fs->inodes, directory);
-	return err;
+	if (err)
+		return err;
+	if (inode_user(shadow) != 0)
+		return shadow_make_own(&fs->store, inode_id(shadow),
+				       inode_user(shadow), inode_group(shadow),
+				       handle_fd(model), &fd);
+	return shadow_make(&fs->store, SHADOW_CACHE, inode_id(shadow),
+			   handle_fd(model), &fd);
 }
 
 /* Whether the directory behind @fd was removed since it was opened. */
@@ -273,7 +276,8 @@ static int place_in_source(struct fs *fs, struct inode *directory,
 		return place_source(fs, directory, intent, place);
 	case NAME_PYCACHE:
 		/* Its parts in the store have names of their own; whoever finds
-		 * it asks for its inode, whoever removes it for its identity. */
+		 * it asks for its inode, whoever removes it for its identity.
+		 * Whose it is depends on who asks. */
 		if (intent == ROUTE_MAKE)
 			return -EEXIST;
 		err = place_source(fs, directory, ROUTE_FIND, place);
@@ -418,17 +422,18 @@ void route_before_removal(struct fs *fs, struct inode *directory, int dirfd,
 	mark_temporaries(fs, directory, name);
 }
 
-int route_reopen(void *data, struct inode *parent, enum inode_kind kind,
+int route_reopen(void *data, struct inode *parent, const struct inode *inode,
 		 const char *name, int *ret_fd)
 {
 	struct fs *fs = data;
+	enum inode_kind kind = inode_kind(inode);
 	_cleanup_handle_ struct handle *dir = NULL;
 	_cleanup_close_ int part = -1;
 	int fd, err, at;
 
 	if (kind == INODE_SHADOW)
-		return shadow_open(&fs->store, SHADOW_CACHE, inode_id(parent),
-				       ret_fd);
+		return shadow_open_cache(&fs->store, inode_id(parent),
+					 inode_user(inode), ret_fd);
 	if (kind == INODE_STORE && inode_kind(parent) == INODE_SOURCE) {
 		err = shadow_open(&fs->store, SHADOW_BESIDE, inode_id(parent),
 				      &part);

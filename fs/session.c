@@ -141,6 +141,11 @@ static int open_store(struct fs *fs)
 	return fs->empty ? 0 : fail("store", -ENOMEM);
 }
 
+static bool lets_others_in(const struct opts *opts)
+{
+	return opts->allow_other || geteuid() == 0;
+}
+
 static int build(struct session *session, const struct opts *opts)
 {
 	struct fs *fs = &session->fs;
@@ -148,6 +153,7 @@ static int build(struct session *session, const struct opts *opts)
 
 	fs->opts = opts;
 	fs->timeout = opts_has_timeout(opts) ? opts->timeout : DEFAULT_TIMEOUT;
+	fs->several_users = lets_others_in(opts);
 	fs->describe = status_describe;
 	pthread_mutex_init(&fs->room_lock, NULL);
 	fs->source.fd = fs->store.root = fs->store.empty = -1;
@@ -237,7 +243,7 @@ static int build_words(const struct opts *opts, struct fuse_args *ret)
 	err |= fuse_opt_add_opt(&words, "subtype=pycachefs");
 	if (kernel_has_uring())
 		err |= fuse_opt_add_opt(&words, "io_uring");
-	if (opts->allow_other || geteuid() == 0)
+	if (lets_others_in(opts))
 		err |= fuse_opt_add_opt(&words, "allow_other");
 	if (!opts->fsname_given) {
 		err |= asprintf(&fsname, "fsname=%s", opts->source) < 0;

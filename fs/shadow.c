@@ -4,6 +4,7 @@
  */
 #include "shadow.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
@@ -22,7 +23,7 @@
 enum {
 	/* "s-" and three numbers of 16 digits with dots between. */
 	SHADOW_NAME_SIZE = 2 + 3 * 17,
-	/* That, a slash, and the longest name of a part. */
+	/* That, a slash, and the longest name of a part: "user-4294967295". */
 	PART_PATH_SIZE = SHADOW_NAME_SIZE + 16,
 };
 
@@ -65,18 +66,65 @@ static void part_path(enum shadow_part part, const struct file_id *id,
 	snprintf(ret, PART_PATH_SIZE, "%s/%s", name, part_names[part]);
 }
 
-int shadow_open(const struct store *store, enum shadow_part part,
-		const struct file_id *id, int *ret_fd)
+static void cache_path(const struct file_id *id, uid_t user,
+		       char ret[PART_PATH_SIZE])
 {
-	char path[PART_PATH_SIZE];
-	int fd;
+	char name[SHADOW_NAME_SIZE];
 
-	part_path(part, id, path);
-	fd = openat(store->root, path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (user == 0) {
+		part_path(SHADOW_CACHE, id, ret);
+		return;
+	}
+	shadow_name(id, name);
+	snprintf(ret, PART_PATH_SIZE, "%s/user-%u", name, user);
+}
+
+static int open_part(const struct store *store, const char *path, int *ret_fd)
+{
+	int fd = openat(store->root, path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+
 	if (fd < 0)
 		return -errno;
 	*ret_fd = fd;
 	return 0;
+}
+
+int shadow_open(const struct store *store, enum shadow_part part,
+		const struct file_id *id, int *ret_fd)
+{
+	char path[PART_PATH_SIZE];
+
+	part_path(part, id, path);
+	return open_part(store, path, ret_fd);
+}
+
+int shadow_open_cache(const struct store *store, const struct file_id *id,
+		      uid_t user, int *ret_fd)
+{
+	char path[PART_PATH_SIZE];
+
+	cache_path(id, user, path);
+	return open_part(store, path, ret_fd);
+}
+
+void shadow_each_user(const struct store *store, const struct file_id *id,
+		      void (*each)(void *data, uid_t user), void *data)
+{
+	_cleanup_dir_ DIR *dir = NULL;
+	char name[SHADOW_NAME_SIZE];
+	struct dirent *entry;
+	uid_t user;
+	int end;
+
+	shadow_name(id, name);
+	if (open_dir_at(store->root, name, &dir) < 0)
+		return;
+	while ((entry = readdir(dir))) {
+		end = 0;
+		if (sscanf(entry->d_name, "user-%u%n", &user, &end) == 1 &&
+		    !entry->d_name[end])
+			each(data, user);
+	}
 }
 
 /*
@@ -140,11 +188,27 @@ static void remove_empty(const struct store *store, const struct file_id *id)
 	(void)unlinkat(store->root, name, AT_REMOVEDIR);
 }
 
-/* Makes the part in a shadow that is there: -EEXIST when someone was faster. */
-static int make_in_shadow(struct store *store, enum shadow_part part,
-			  const struct file_id *id, int model)
+/* What is to be made: a part like the source's directory, or a user's own. */
+struct making {
+	char path[PART_PATH_SIZE];
+	int model;		/* the source's directory */
+	uid_t user;		/* 0: nobody's own */
+	gid_t group;
+};
+
+static int make_ready(const struct making *part, int fd)
 {
-	char path[PART_PATH_SIZE], making[STORE_SPARE_SIZE];
+	if (part->user == 0)
+		return inherit_from(part->model, fd);
+	/* A plain user's daemon may not; attr.c shows them all the same. */
+	(void)fchownat(fd, "", part->user, part->group, AT_EMPTY_PATH);
+	return 0;
+}
+
+/* Makes the part in a shadow that is there: -EEXIST when someone was faster. */
+static int make_in_shadow(struct store *store, const struct making *part)
+{
+	char making[STORE_SPARE_SIZE];
 	int err;
 
 	store_spare_name(store, making);
@@ -154,9 +218,8 @@ static int make_in_shadow(struct store *store, enum shadow_part part,
 					O_NOFOLLOW | O_CLOEXEC);
 	/* It gets its name when it is whole, so that nobody makes a file in it that
 	 * has not inherited. */
-	err = fd < 0 ? -errno : inherit_from(model, fd);
-	part_path(part, id, path);
-	if (!err && renameat2(store->root, making, store->root, path,
+	err = fd < 0 ? -errno : make_ready(part, fd);
+	if (!err && renameat2(store->root, making, store->root, part->path,
 			      RENAME_NOREPLACE) < 0)
 		err = -errno;
 	if (err)
@@ -168,8 +231,8 @@ static int make_in_shadow(struct store *store, enum shadow_part part,
  * Gives @id a shadow, if it has none, and in it the part.  -ENOENT: the shadow was
  * dropped meanwhile.
  */
-static int make_part(struct store *store, enum shadow_part part,
-		     const struct file_id *id, int model)
+static int make_part(struct store *store, const struct file_id *id,
+		     const struct making *part)
 {
 	char name[SHADOW_NAME_SIZE];
 	int err;
@@ -177,37 +240,56 @@ static int make_part(struct store *store, enum shadow_part part,
 	shadow_name(id, name);
 	if (mkdirat(store->root, name, 0700) < 0 && errno != EEXIST)
 		return -errno;
-	err = make_in_shadow(store, part, id, model);
+	err = make_in_shadow(store, part);
 	if (err && err != -EEXIST) {
 		remove_empty(store, id);
 		return err;
 	}
 	/* A directory goes first and its shadow is dropped after that: either the part
 	 * is found by who drops it, or the directory is found gone here. */
-	if (is_gone(model))
+	if (is_gone(part->model))
 		shadow_drop(store, id);
 	return 0;
+}
+
+static int open_or_make(struct store *store, const struct file_id *id,
+			const struct making *part, int *ret_fd)
+{
+	int err;
+
+	do {
+		err = open_part(store, part->path, ret_fd);
+		if (err != -ENOENT || is_gone(part->model))
+			return err;
+		err = make_part(store, id, part);
+	} while (!err || err == -ENOENT);
+	return err;
 }
 
 int shadow_make(struct store *store, enum shadow_part part,
 		const struct file_id *id, int model, int *ret_fd)
 {
-	int err;
+	struct making making = { .model = model };
 
-	do {
-		err = shadow_open(store, part, id, ret_fd);
-		if (err != -ENOENT || is_gone(model))
-			return err;
-		err = make_part(store, part, id, model);
-	} while (!err || err == -ENOENT);
-	return err;
+	part_path(part, id, making.path);
+	return open_or_make(store, id, &making, ret_fd);
 }
 
-int shadow_remove_cache(const struct store *store, const struct file_id *id)
+int shadow_make_own(struct store *store, const struct file_id *id, uid_t user,
+		    gid_t group, int model, int *ret_fd)
+{
+	struct making making = { .model = model, .user = user, .group = group };
+
+	cache_path(id, user, making.path);
+	return open_or_make(store, id, &making, ret_fd);
+}
+
+int shadow_remove_cache(const struct store *store, const struct file_id *id,
+			uid_t user)
 {
 	char path[PART_PATH_SIZE];
 
-	part_path(SHADOW_CACHE, id, path);
+	cache_path(id, user, path);
 	if (unlinkat(store->root, path, AT_REMOVEDIR) < 0 && errno != ENOENT)
 		return -errno;
 	remove_empty(store, id);

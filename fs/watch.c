@@ -30,6 +30,7 @@
 #include "bytecode.h"
 #include "cred.h"
 #include "log.h"
+#include "names.h"
 #include "route.h"
 #include "util.h"
 
@@ -209,6 +210,10 @@ static void directory_changed(struct watcher *watcher, const struct inode *direc
 	notify_inode(watcher->notifier, inode_number(directory), false);
 	if (shadow)
 		notify_inode(watcher->notifier, inode_number(shadow), false);
+	/* It may be the user's own from now on, or shared: see fresh_name(). */
+	if (!watcher->fs->several_users)
+		notify_name(watcher->notifier, inode_number(directory),
+			    NAMES_PYCACHE);
 	inode_put(watcher->fs->inodes, shadow);
 }
 

@@ -29,6 +29,13 @@ uint32_t attr_gid(const struct fs *fs, uint32_t uid, uint32_t gid);
  */
 size_t attr_acl(const struct fs *fs, void *value, size_t length);
 
+/*
+ * Turns the owner of a file's own attributes into the one to show.  A plain user's
+ * daemon can't give files away, so what others have in a `__pycache__` of their own
+ * is the daemon's in the store and is shown as theirs.
+ */
+uid_t attr_uid(struct fs *fs, struct inode *inode, uid_t uid);
+
 /* The attributes of @inode.  Returns 0 or negative errno. */
 int attr_get(struct fs *fs, struct inode *inode, struct statx *ret);
 

@@ -52,6 +52,10 @@ int cred_reopen(int fd, int flags);
 /* Whether the daemon can act as other users (else every caller is its own). */
 bool cred_can_switch(void);
 
+/* The uid that stands for owners who have none in this user namespace: it may be the
+ * uid of somebody else as well. */
+uid_t cred_overflow_uid(void);
+
 /*
  * Makes the calling thread fit to serve; cheap when it is already.  Returns 0, or
  * negative errno: then umask and working directory are shared with other threads,

@@ -8,14 +8,23 @@
 #include "fs.h"
 #include "shadow.h"
 
+/* A part of the shadow of a source directory. */
+struct part {
+	struct file_id directory;
+	enum shadow_part part;
+	uid_t user;		/* of a SHADOW_CACHE: whose; see shadow_open_cache() */
+};
+
+/* Opens it as shadow_open() does. */
+int part_open(const struct fs *fs, const struct part *part, int *ret_fd);
+
 /*
- * Removes the file @name from @part of @directory's shadow, which @fd is open for, with
+ * Removes the file @name from @part, which @fd is open for, with
  * the descriptor that may be cached for it, so that its memory is free at once;
  * whoever has it open finds it gone (-ESTALE).  The kernel hears of it soon.  Returns
  * 0 or negative errno: -EISDIR for a directory.  Any thread, without locks.
  */
-int discard_file(struct fs *fs, const struct file_id *directory,
-		 enum shadow_part part, int fd, const char *name);
+int discard_file(struct fs *fs, const struct part *part, int fd, const char *name);
 
 /*
  * The same for whatever is called @name in the directory of the store @fd, with all

@@ -51,6 +51,7 @@ struct fs {
 	const struct opts *opts;	/* borrowed; does not change */
 	bool one_id;			/* only our uid and gid can be shown: attr.c */
 	double timeout;			/* the time limit, in seconds; constant */
+	bool several_users;		/* can reach the mount; constant */
 	struct devices devices;
 	struct source source;
 	struct store store;

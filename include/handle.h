@@ -43,10 +43,10 @@ enum handle_use {
 
 /*
  * What the table asks of the layer that knows both trees: open, as O_PATH, the
- * file called @name whose parent is @parent.  Called without locks.  Returns 0
- * with a descriptor that the caller owns, or negative errno.
+ * file @inode, called @name, whose parent is @parent.  Called without locks.
+ * Returns 0 with a descriptor that the caller owns, or negative errno.
  */
-typedef int inode_opener(void *data, struct inode *parent, enum inode_kind kind,
+typedef int inode_opener(void *data, struct inode *parent, const struct inode *inode,
 			 const char *name, int *ret_fd);
 
 /* Used by the inode table alone; their contracts are told there. */

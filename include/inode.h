@@ -70,6 +70,7 @@ uint64_t inode_events(struct inode_table *table);
 /* A file as it was found just now. */
 struct sighting {
 	enum inode_kind kind;
+	uid_t user;		/* of INODE_SHADOW: see inode_user() */
 	struct file_id id;
 	mode_t mode;
 	nlink_t links;		/* names that it has */
@@ -98,11 +99,20 @@ void inode_forget(struct inode_table *table, uint64_t number, uint64_t count);
 struct inode *inode_find(struct inode_table *table, enum inode_kind kind,
 			 const struct file_id *id);
 
+/* The same for a `__pycache__` of the source directory of identity @directory. */
+struct inode *inode_find_shadow(struct inode_table *table,
+				const struct file_id *directory, uid_t user);
+
 /* No later lookup finds this inode; the kernel may go on using its number. */
 void inode_retire(struct inode_table *table, struct inode *inode);
 
 uint64_t inode_number(const struct inode *inode);
 enum inode_kind inode_kind(const struct inode *inode);
+/* Of an INODE_SHADOW: the user whose own it is, 0 when it is shared. */
+uid_t inode_user(const struct inode *inode);
+/* Of such a user's own: their group, as it was noted last. */
+gid_t inode_group(const struct inode *inode);
+void inode_note_group(struct inode *inode, gid_t group);
 /* The file's type, as S_IFMT of its mode. */
 mode_t inode_type(const struct inode *inode);
 const struct file_id *inode_id(const struct inode *inode);

@@ -21,7 +21,7 @@
 
 /* Compared and hashed as bytes: no padding. */
 struct inode_key {
-	uint64_t kind;		/* enum inode_kind */
+	uint64_t kind;		/* enum inode_kind, and a user: see inode_user() */
 	struct file_id id;	/* of a shadow: its source directory's */
 };
 
@@ -50,7 +50,10 @@ struct inode {
 	_Atomic bool watched, tidy, capability_removed;
 	_Atomic int spoiled;	/* holds a reference while it is not 0 */
 	_Atomic uint64_t shown;	/* see inode_note_shown(); 0: not yet */
-	_Atomic uint32_t used_at;	/* see inode_note_used() */
+	union {
+		_Atomic uint32_t used_at;	/* see inode_note_used() */
+		_Atomic uint32_t group;	/* of a shadow: see inode_group() */
+	};
 	bool in_keys;
 	bool out_of_memory;	/* while adding */
 

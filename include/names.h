@@ -26,6 +26,9 @@ struct names {
 	size_t also_count;
 };
 
+/* The name that every source directory has. */
+#define NAMES_PYCACHE "__pycache__"
+
 /* How many names of legacy bytecode a module has: see names_legacy(). */
 #define NAMES_LEGACY 3
 

@@ -13,6 +13,7 @@
 
 #include "cred.h"
 #include "fs.h"
+#include "route.h"
 
 struct request {
 	fuse_req_t req;
@@ -46,6 +47,12 @@ void request_end(struct request *request);
  * them from /proc; they stay valid until the request ends.
  */
 struct caller request_caller(struct request *request, bool with_groups);
+
+/*
+ * Completes @place, at which route() has found the `__pycache__` of the request's
+ * directory; others are left alone.  Returns 0 or negative errno.
+ */
+int request_whose(struct request *request, struct place *place);
 
 /* Owner, mode or ACL of the request's directory were changed: its `__pycache__`,
  * which shows them, is to be asked for again. */

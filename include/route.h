@@ -28,6 +28,10 @@ struct place {
 	struct handle *dir;	/* of the directory in its tree; a reference */
 	int dirfd;		/* its descriptor */
 	const char *name;	/* borrowed from the caller */
+	/* Of an INODE_SHADOW, set by request_whose(): whose own it is, 0 when it is
+	 * shared, and the group of whoever asks. */
+	uid_t user;
+	gid_t group;
 	bool depends;		/* on a module beside it: see NAME_BYTECODE */
 	bool orphan;		/* a hidden file of the source has the name */
 };
@@ -88,7 +92,7 @@ void route_before_removal(struct fs *fs, struct inode *directory, int dirfd,
 			  const char *name);
 
 /* The table's way to open what it has dropped: see inode_opener. */
-int route_reopen(void *data, struct inode *parent, enum inode_kind kind,
+int route_reopen(void *data, struct inode *parent, const struct inode *inode,
 		 const char *name, int *ret_fd);
 
 #endif

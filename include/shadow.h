@@ -19,7 +19,7 @@
 #include "util.h"
 
 enum shadow_part {
-	SHADOW_CACHE,	/* what `__pycache__` shows */
+	SHADOW_CACHE,	/* what `__pycache__` shows to all who share it */
 	SHADOW_BESIDE,	/* entries that show beside the source */
 	SHADOW_ORPHANS,	/* marks: see shadow_mark() */
 	SHADOW_STAMPS,	/* states of modules: see shadow_stamp() */
@@ -43,10 +43,30 @@ int shadow_make(struct store *store, enum shadow_part part,
 		const struct file_id *id, int model, int *ret_fd);
 
 /*
- * Removes an empty SHADOW_CACHE.  Returns 0, also when it does not exist; else
- * negative errno, -ENOTEMPTY among them.
+ * What `__pycache__` shows to @user alone, who may not write the source's directory
+ * (see sharing.h); 0: the part SHADOW_CACHE.  Opens it as shadow_open() does.
  */
-int shadow_remove_cache(const struct store *store, const struct file_id *id);
+int shadow_open_cache(const struct store *store, const struct file_id *id,
+		      uid_t user, int *ret_fd);
+
+/*
+ * The same for a user other than 0, but makes it when it is missing: theirs, of
+ * @group and closed to others.  Nothing is inherited from the source's directory,
+ * @model, which has nothing to give to them.  Returns what shadow_make() does.
+ */
+int shadow_make_own(struct store *store, const struct file_id *id, uid_t user,
+		    gid_t group, int model, int *ret_fd);
+
+/* Calls @each for every user who has a part of their own in @id's shadow. */
+void shadow_each_user(const struct store *store, const struct file_id *id,
+		      void (*each)(void *data, uid_t user), void *data);
+
+/*
+ * Removes what shadow_open_cache() opens, if it is empty.  Returns 0, also when it
+ * does not exist; else negative errno, -ENOTEMPTY among them.
+ */
+int shadow_remove_cache(const struct store *store, const struct file_id *id,
+			uid_t user);
 
 /* Removes the parts of @id's shadow that are empty, and it when it has none left. */
 void shadow_tidy(const struct store *store, const struct file_id *id);

@@ -56,6 +56,29 @@ static inline int does(const struct fixture *f, uid_t user,
 	return as_user(user, user, NULL, 0, call, path);
 }
 
+/* The same below the directory @fd, which the user stands in. */
+struct below {
+	int fd;
+	int (*call)(void *);
+	char name[16];
+};
+
+static inline int call_below(void *data)
+{
+	struct below *below = data;
+
+	return fchdir(below->fd) < 0 ? errno : below->call(below->name);
+}
+
+static inline int does_below(int fd, uid_t user, int (*call)(void *),
+			      const char *name)
+{
+	struct below below = { .fd = fd, .call = call };
+
+	snprintf(below.name, sizeof(below.name), "%s", name);
+	return as_user(user, user, NULL, 0, call_below, &below);
+}
+
 static inline void assert_owned(const char *path, uid_t uid, gid_t gid,
 				mode_t mode)
 {

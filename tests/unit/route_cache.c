@@ -172,7 +172,7 @@ static void a_removed_cache_is_made_anew(void **state)
 				       &place), 0);
 		assert_int_equal(unlinkat(place.dirfd, "x.pyc", 0), 0);
 		assert_int_equal(shadow_remove_cache(&world->fs.store,
-						    inode_id(world->root)), 0);
+						    inode_id(world->root), 0), 0);
 		/* The descriptor that is cached leads to what was removed. */
 		assert_true(is_stand_in(world, cache));
 		assert_int_equal(world_lookup(world, cache, "x.pyc", &found),

@@ -381,14 +381,15 @@ static void only_an_empty_cache_is_removed(void **state)
 	struct fixed *fixed = *state;
 	int fd;
 
-	assert_int_equal(shadow_remove_cache(&fixed->store, &some_id), 0);
+	assert_int_equal(shadow_remove_cache(&fixed->store, &some_id, 0), 0);
 	close(make_part(fixed, SHADOW_BESIDE, &some_id));
 	fd = make_part(fixed, SHADOW_CACHE, &some_id);
 	close(make_file(fd, "x"));
-	assert_int_equal(shadow_remove_cache(&fixed->store, &some_id), -ENOTEMPTY);
+	assert_int_equal(shadow_remove_cache(&fixed->store, &some_id, 0),
+			 -ENOTEMPTY);
 	assert_int_equal(unlinkat(fd, "x", 0), 0);
 	close(fd);
-	assert_int_equal(shadow_remove_cache(&fixed->store, &some_id), 0);
+	assert_int_equal(shadow_remove_cache(&fixed->store, &some_id, 0), 0);
 	assert_int_equal(shadow_open(&fixed->store, SHADOW_CACHE, &some_id, &fd),
 			 -ENOENT);
 	assert_int_equal(shadow_open(&fixed->store, SHADOW_BESIDE, &some_id,

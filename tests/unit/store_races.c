@@ -153,7 +153,7 @@ static void empty_or_make(void *data, int index)
 		int fd = -1, err;
 
 		if (index == 0)
-			err = shadow_remove_cache(&race->store, &some_id);
+			err = shadow_remove_cache(&race->store, &some_id, 0);
 		else
 			err = shadow_make(&race->store, SHADOW_CACHE, &some_id,
 					      race->model, &fd);
