@@ -7,6 +7,7 @@
 
 #include "attr.h"
 #include "fresh.h"
+#include "seed.h"
 #include "util.h"
 
 static void fill(struct fs *fs, const struct inode *parent,
@@ -69,8 +70,11 @@ static int find_shadow(struct fs *fs, struct inode *parent,
 		.since = inode_events(fs->inodes), .fd = -1,
 	};
 	struct inode *inode;
-	int err = inode_lookup(fs->inodes, &seen, &inode);
+	int err;
 
+	if (place->user == 0)
+		seed_directory(fs, parent);
+	err = inode_lookup(fs->inodes, &seen, &inode);
 	if (err)
 		return err;
 	inode_note_group(inode, place->group);

@@ -531,6 +531,16 @@ void inode_set_tidy(struct inode *inode)
 	atomic_store(&inode->tidy, true);
 }
 
+bool inode_is_seeded(const struct inode *inode)
+{
+	return atomic_load(&inode->seeded);
+}
+
+void inode_set_seeded(struct inode *inode)
+{
+	atomic_store(&inode->seeded, true);
+}
+
 bool inode_note_shown(struct inode *inode, uint32_t content, uint32_t ctime)
 {
 	uint64_t now = (uint64_t)content << 32 | ctime;

@@ -18,6 +18,7 @@ enum value {
 	READ_SIZE,	/* the same, and passed on: libfuse wants it twice */
 	SECONDS,	/* double, 0 or more */
 	GLOB,		/* added to the names */
+	EXISTING,	/* a bool: hide or seed */
 	LIBFUSE,	/* libfuse's: passed on */
 	IGNORED,	/* mount(8)'s own: accepted, without effect here */
 };
@@ -40,6 +41,9 @@ static const struct option {
 	  "files and directories that it may hold (default: one per 4 KiB)" },
 	{ "also=", GLOB, FIELD(names), "NAME",
 	  "a further name or glob to keep in the store; may be repeated" },
+	{ "existing=", EXISTING, FIELD(seed), "hide|seed",
+	  "bytecode that lies in the source: hide it (default), or copy it into the "
+	  "store where it is up to date" },
 	{ "ro", FLAG, FIELD(read_only), NULL,
 	  "let nothing change the source; bytecode is cached all the same" },
 	{ "timeout=", SECONDS, FIELD(timeout), "SECONDS",
@@ -159,6 +163,16 @@ static int parse_seconds(const char *text, double *ret)
 	return 0;
 }
 
+static int parse_existing(const char *text, bool *ret)
+{
+	bool seed = strcmp(text, "seed") == 0;
+
+	if (!seed && strcmp(text, "hide") != 0)
+		return -EINVAL;
+	*ret = seed;
+	return 0;
+}
+
 static int set_value(struct opts *opts, const struct option *option,
 		     const char *text)
 {
@@ -179,6 +193,8 @@ static int set_value(struct opts *opts, const struct option *option,
 		return parse_seconds(text, field);
 	case GLOB:
 		return names_add(field, text);
+	case EXISTING:
+		return parse_existing(text, field);
 	case LIBFUSE:
 	case IGNORED:
 		return 0;
@@ -196,6 +212,7 @@ static void complain_value(const struct option *option, const char *text, int er
 		[READ_SIZE] = "a number of bytes such as 65536",
 		[SECONDS] = "a number of seconds such as 0.5",
 		[GLOB] = "a name or glob without a slash",
+		[EXISTING] = "hide or seed",
 	};
 	const char *why = err == -ERANGE ? "too large" : "not valid";
 

@@ -156,6 +156,7 @@ static int build(struct session *session, const struct opts *opts)
 	fs->several_users = lets_others_in(opts);
 	fs->describe = status_describe;
 	pthread_mutex_init(&fs->room_lock, NULL);
+	pthread_mutex_init(&fs->seed_lock, NULL);
 	fs->source.fd = fs->store.root = fs->store.empty = -1;
 	err = devices_init(&fs->devices);
 	if (!err)
@@ -197,6 +198,7 @@ static void demolish(struct session *session)
 	source_close(&fs->source);
 	devices_destroy(&fs->devices);
 	pthread_mutex_destroy(&fs->room_lock);
+	pthread_mutex_destroy(&fs->seed_lock);
 }
 
 static void stop_watching(struct fs *fs, const char *why)

@@ -25,6 +25,8 @@ enum {
 	SHADOW_NAME_SIZE = 2 + 3 * 17,
 	/* That, a slash, and the longest name of a part: "user-4294967295". */
 	PART_PATH_SIZE = SHADOW_NAME_SIZE + 16,
+	/* How often the mark is made anew when the shadow goes meanwhile. */
+	MAX_TRIES = 8,
 };
 
 static const char *const part_names[SHADOW_PARTS] = {
@@ -313,6 +315,21 @@ void shadow_drop(struct store *store, const struct file_id *id)
 
 	shadow_name(id, name);
 	store_remove(store, name);
+}
+
+int shadow_set_seeded(struct store *store, const struct file_id *id)
+{
+	char name[SHADOW_NAME_SIZE], path[PART_PATH_SIZE];
+	int err = -ENOENT;
+
+	shadow_name(id, name);
+	snprintf(path, sizeof(path), "%s/seeded", name);
+	for (int tries = 0; err == -ENOENT && tries < MAX_TRIES; tries++) {
+		if (mkdirat(store->root, name, 0700) < 0 && errno != EEXIST)
+			return -errno;
+		err = mknodat(store->root, path, S_IFREG | 0600, 0) < 0 ? -errno : 0;
+	}
+	return err;
 }
 
 int shadow_mark(struct store *store, const struct file_id *id, int model,

@@ -56,6 +56,7 @@ struct fs {
 	struct source source;
 	struct store store;
 	pthread_mutex_t room_lock;	/* one makes room at a time: see room.c */
+	pthread_mutex_t seed_lock;	/* one seeds at a time: see seed.c */
 	struct handle *empty;		/* the store's empty directory; owned */
 	struct inode_table *inodes;	/* owned */
 	struct fs_figures figures;

@@ -157,6 +157,11 @@ void inode_set_watched(struct inode *inode);
 bool inode_is_tidy(const struct inode *inode);
 void inode_set_tidy(struct inode *inode);
 
+/* Whether a directory's shared `__pycache__` was seeded, or need not be; starts as
+ * false. */
+bool inode_is_seeded(const struct inode *inode);
+void inode_set_seeded(struct inode *inode);
+
 /*
  * Notes in which state a file was shown: digests of what tells the kernel that its
  * content has changed (mtime and size), and of its ctime.  Returns whether the ctime

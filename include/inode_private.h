@@ -47,7 +47,7 @@ struct inode {
 	struct inode_name *names;
 	UT_hash_handle by_key;
 	struct inode *next_spoiled;	/* while spoiled is not 0 */
-	_Atomic bool watched, tidy, capability_removed;
+	_Atomic bool watched, tidy, capability_removed, seeded;
 	_Atomic int spoiled;	/* holds a reference while it is not 0 */
 	_Atomic uint64_t shown;	/* see inode_note_shown(); 0: not yet */
 	union {

@@ -24,6 +24,7 @@ struct opts {
 	bool debug;
 	bool help, version;
 	bool read_only;
+	bool seed;		/* existing=seed */
 	bool allow_other;
 	bool auto_unmount;
 	bool fsname_given;

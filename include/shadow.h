@@ -78,6 +78,10 @@ bool shadow_parse(const char *name, struct file_id *ret);
  * directory itself is removed. */
 void shadow_drop(struct store *store, const struct file_id *id);
 
+/* Notes that bytecode of the source was copied into @id's shadow.  Returns 0, -EEXIST
+ * when that was noted before, or another negative errno. */
+int shadow_set_seeded(struct store *store, const struct file_id *id);
+
 /*
  * Orphans: bytecode X.pyc of the source that is hidden because X.py lies beside
  * it would appear as soon as X.py is removed, and then run in its stead.  A mark

@@ -1,0 +1,308 @@
+/*
+ * Seeding: bytecode that a source ships is copied into the store.
+ *
+ * Natively CPython would load it as it lies there.  Here it is taken only as far as
+ * it can be told to be in order:
+ *   - its name has a tag of CPython from 3.3 on, which says how its header is laid
+ *     out, and the header holds mtime and size of its module (PEP 552: no flags);
+ *     bytecode that goes by a hash is not taken;
+ *   - a whole code object follows, since a cut one would end the import;
+ *   - it is a regular file, of D's owner, of root or of the daemon's user, and
+ *     writable by nobody who may not write D.  Whoever may write D could change the
+ *     module as well; but its `__pycache__` may be open to more.
+ * It becomes D's owner's in the store, as if made there by them.
+ */
+#include "seed.h"
+
+#include <ctype.h>
+#include <dirent.h>
+#include <endian.h>
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/syscall.h>
+
+#include "bytecode.h"
+#include "cred.h"
+#include "log.h"
+#include "marshal.h"
+#include "names.h"
+#include "shadow.h"
+
+enum {
+	/* The header of CPython 3.3 to 3.6, and with the flags of 3.7. */
+	HEADER_OLD = 12, HEADER = 16,
+	/* What one file may need: a part, a stamp's part, a stamp, and itself. */
+	INODES_OF_A_FILE = 4,
+	BLOCK = 4096,
+};
+
+/* One directory that is seeded. */
+struct seeding {
+	struct fs *fs;
+	struct inode *directory;
+	int dirfd;		/* open for it */
+	struct stat st;		/* its own */
+	int from;		/* its `__pycache__` of the source */
+	int part;		/* its part of the store; -1: not made yet */
+};
+
+/*
+ * The minor version of the CPython 3 whose tag @name has: "X.cpython-36.pyc",
+ * "X.cpython-313t.opt-1.pyc".  -1: another's.
+ */
+static int tagged_minor(const char *name)
+{
+	const char *tag = NULL, *at = name;
+	char *end;
+	long minor;
+
+	/* The module's own name may look like one. */
+	while ((at = strstr(at, ".cpython-3"))) {
+		tag = at + strlen(".cpython-3");
+		at++;
+	}
+	if (!tag || !isdigit((unsigned char)*tag))
+		return -1;
+	minor = strtol(tag, &end, 10);
+	if (*end == 't')
+		end++;
+	if (starts_with(end, ".opt-") && isalnum((unsigned char)end[5])) {
+		end += 5;
+		while (isalnum((unsigned char)*end))
+			end++;
+	}
+	return strcmp(end, ".pyc") == 0 && minor < 1000 ? (int)minor : -1;
+}
+
+static uint32_t number_at(const unsigned char *bytes)
+{
+	uint32_t number;
+
+	memcpy(&number, bytes, sizeof(number));
+	return le32toh(number);
+}
+
+/* A file of bytecode. */
+struct shipped {
+	const char *name;
+	int minor;		/* of its CPython 3 */
+	unsigned char *data;	/* owned */
+	size_t size;
+};
+
+/* Whether it is whole and its header is that of the module @st. */
+static bool is_made_from(const struct shipped *shipped, const struct stat *st)
+{
+	size_t head = shipped->minor < 7 ? HEADER_OLD : HEADER;
+	const unsigned char *data = shipped->data;
+
+	if (shipped->size <= head || (shipped->minor >= 7 && number_at(data + 4) != 0))
+		return false;
+	return number_at(data + head - 8) == (uint32_t)st->st_mtim.tv_sec &&
+		number_at(data + head - 4) == (uint32_t)st->st_size &&
+		marshal_is_code(data + head, shipped->size - head, shipped->minor);
+}
+
+/* Whether nobody can have written @st who may not write the directory. */
+static bool is_trusted(const struct seeding *seeding, const struct stat *st)
+{
+	mode_t others = st->st_mode & (S_IWGRP | S_IWOTH);
+
+	if (st->st_uid != seeding->st.st_uid && st->st_uid != 0 &&
+	    st->st_uid != geteuid())
+		return false;
+	if (others & S_IWGRP && st->st_gid != seeding->st.st_gid)
+		return false;
+	/* An ACL's mask shows as the group's bits. */
+	return !(others & ~seeding->st.st_mode);
+}
+
+static bool fits(const struct fs *fs, off_t size)
+{
+	struct statvfs room;
+
+	return fstatvfs(fs->store.root, &room) == 0 &&
+		room.f_ffree >= INODES_OF_A_FILE &&
+		room.f_bfree * room.f_frsize > (uint64_t)size + BLOCK;
+}
+
+/* Fills the new file @to: its mode is what CPython would give it. */
+static int fill(const struct seeding *seeding, const struct shipped *shipped, int to,
+		const struct stat *module)
+{
+	ssize_t done = write(to, shipped->data, shipped->size);
+
+	if (done < 0)
+		return -errno;
+	if ((size_t)done < shipped->size)
+		return -ENOSPC;
+	/* A plain user's daemon may not give it away. */
+	(void)fchown(to, seeding->st.st_uid, seeding->st.st_gid);
+	return fchmod(to, (module->st_mode | S_IWUSR) & 0666) < 0 ? -errno : 0;
+}
+
+/* Puts it into the store, where it gets its name when it is whole. */
+static int put_file(const struct seeding *seeding, const struct shipped *shipped,
+		    const struct stat *module)
+{
+	struct store *store = &seeding->fs->store;
+	char making[STORE_SPARE_SIZE];
+	int err;
+
+	store_spare_name(store, making);
+	_cleanup_close_ int to = openat(store->root, making, O_WRONLY | O_CREAT |
+					O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (to < 0)
+		return -errno;
+	err = fill(seeding, shipped, to, module);
+	if (!err && renameat2(store->root, making, seeding->part, shipped->name,
+			      RENAME_NOREPLACE) < 0)
+		err = -errno;
+	if (err)
+		unlinkat(store->root, making, 0);
+	return err == -EEXIST ? 0 : err;
+}
+
+/*
+ * The state of @module as Python sees it, through a symlink, but no other filesystem
+ * is entered on the way: our own mount may be one.
+ */
+static bool find_module(const struct seeding *seeding, const char *module,
+			struct stat *ret)
+{
+	struct open_how how = {
+		.flags = O_PATH | O_CLOEXEC,
+		.resolve = RESOLVE_NO_XDEV | RESOLVE_NO_MAGICLINKS,
+	};
+	_cleanup_close_ int fd = (int)syscall(SYS_openat2, seeding->dirfd, module,
+					      &how, sizeof(how));
+
+	return fd >= 0 && fstat(fd, ret) == 0 && S_ISREG(ret->st_mode);
+}
+
+/*
+ * The stamp comes before the module is compared, so that a module which changes
+ * meanwhile is found out by the one or by the other.
+ */
+static int stamp_and_put(struct seeding *seeding, const struct shipped *shipped)
+{
+	struct bytecode bytecode;
+	struct stat module;
+	int err = 0;
+
+	if (seeding->part < 0)
+		err = shadow_make(&seeding->fs->store, SHADOW_CACHE,
+				  inode_id(seeding->directory), seeding->dirfd,
+				  &seeding->part);
+	if (err)
+		return err;
+	bytecode_of(seeding->fs, seeding->directory, seeding->dirfd, seeding->part,
+		    shipped->name, &bytecode);
+	if (!*bytecode.module || !find_module(seeding, bytecode.module, &module) ||
+	    !is_made_from(shipped, &module))
+		return 0;
+	err = bytecode_stamp(seeding->fs, &bytecode, false);
+	if (err || !find_module(seeding, bytecode.module, &module) ||
+	    !is_made_from(shipped, &module))
+		return err;
+	return put_file(seeding, shipped, &module);
+}
+
+/* Opens @name of the source's `__pycache__` if it is to be trusted: -1 if not. */
+static int open_trusted(const struct seeding *seeding, const char *name,
+			struct stat *ret)
+{
+	_cleanup_close_ int fd = -1;
+
+	/* Looked at first: opening a device may do things. */
+	if (fstatat(seeding->from, name, ret, AT_SYMLINK_NOFOLLOW) < 0 ||
+	    !S_ISREG(ret->st_mode))
+		return -1;
+	fd = openat(seeding->from, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK |
+		    O_NOCTTY | O_CLOEXEC);
+	if (fd < 0 || fstat(fd, ret) < 0 || !S_ISREG(ret->st_mode) ||
+	    !is_trusted(seeding, ret))
+		return -1;
+	return steal_fd(&fd);
+}
+
+/* Takes @name of the source's `__pycache__` if it is in order.  Returns 0 or
+ * negative errno, upon which nothing more is to be taken. */
+static int seed_file(struct seeding *seeding, const char *name)
+{
+	struct shipped shipped = { .name = name, .minor = tagged_minor(name) };
+	_cleanup_close_ int fd = -1;
+	struct stat st;
+	ssize_t length;
+	int err = 0;
+
+	/* CPython 3.2 notes no size. */
+	fd = shipped.minor < 3 ? -1 : open_trusted(seeding, name, &st);
+	if (fd < 0)
+		return 0;
+	if (!fits(seeding->fs, st.st_size))
+		return -ENOSPC;
+	shipped.size = (size_t)st.st_size;
+	shipped.data = malloc(shipped.size + 1);
+	if (!shipped.data)
+		return -ENOMEM;
+	length = pread(fd, shipped.data, shipped.size, 0);
+	/* One that is shrinking, or can't be read, is not in order. */
+	if (length == st.st_size)
+		err = stamp_and_put(seeding, &shipped);
+	free(shipped.data);
+	return err;
+}
+
+static void seed_all(struct seeding *seeding, DIR *dir)
+{
+	struct dirent *entry;
+	int err = 0;
+
+	while (!err && (entry = readdir(dir)))
+		err = seed_file(seeding, entry->d_name);
+	if (err && err != -ENOSPC)
+		log_warning("bytecode of the source can't be taken: %s",
+			    strerror(-err));
+}
+
+static void seed_locked(struct fs *fs, struct inode *directory)
+{
+	struct seeding seeding = { .fs = fs, .directory = directory, .part = -1 };
+	_cleanup_handle_ struct handle *handle = NULL;
+	_cleanup_dir_ DIR *dir = NULL;
+	struct stat st;
+
+	if (inode_open(fs->inodes, directory, HANDLE_PATH, &handle) < 0)
+		return;
+	seeding.dirfd = handle_fd(handle);
+	if (fstat(seeding.dirfd, &seeding.st) < 0 ||
+	    open_dir_at(seeding.dirfd, NAMES_PYCACHE, &dir) < 0)
+		return;
+	seeding.from = dirfd(dir);
+	if (fstat(seeding.from, &st) < 0 || !is_trusted(&seeding, &st))
+		return;
+	/* Another daemon on the same store may have been here, or an earlier one. */
+	if (shadow_set_seeded(&fs->store, inode_id(directory)) < 0)
+		return;
+	seed_all(&seeding, dir);
+	cleanup_close(&seeding.part);
+}
+
+void seed_directory(struct fs *fs, struct inode *directory)
+{
+	if (!fs->opts->seed || inode_is_seeded(directory))
+		return;
+	/* Whoever comes meanwhile waits, and finds all there. */
+	pthread_mutex_lock(&fs->seed_lock);
+	if (!inode_is_seeded(directory)) {
+		seed_locked(fs, directory);
+		inode_set_seeded(directory);
+	}
+	pthread_mutex_unlock(&fs->seed_lock);
+}
