@@ -113,6 +113,8 @@ static void defaults_hold_when_nothing_is_said(void **state)
 static bool is_size(const struct opts *o) { return o->size == 64 << 20; }
 static bool is_inodes(const struct opts *o) { return o->inodes == 5000; }
 static bool is_threads(const struct opts *o) { return o->max_threads == 3; }
+static bool is_seed(const struct opts *o) { return o->seed; }
+static bool is_hide(const struct opts *o) { return !o->seed; }
 static bool is_ro(const struct opts *o) { return o->read_only; }
 static bool is_other(const struct opts *o) { return o->allow_other; }
 static bool is_fsname(const struct opts *o) { return o->fsname_given; }
@@ -146,6 +148,9 @@ static const struct {
 	{ "inodes=5000", is_inodes, false },
 	{ "also=.pytest_cache", is_also, false },
 	{ "ro", is_ro, false },
+	{ "existing=seed", is_seed, false },
+	{ "existing=hide", is_hide, false },
+	{ "existing=seed,existing=hide", is_hide, false },
 	{ "timeout=0.5", is_half_second, false },
 	{ "timeout=.5", is_half_second, false },
 	{ "timeout=5e-1", is_half_second, false },
@@ -266,6 +271,9 @@ static const struct {
 	{ "timeout=1e999", "'timeout=1e999'" },
 	{ "timeout= 1", "'timeout= 1'" },
 	{ "timeout", "needs a value" },
+	{ "existing=", "'existing=': not valid, it takes hide or seed" },
+	{ "existing=show", "'existing=show': not valid, it takes hide or seed" },
+	{ "existing", "'existing': needs a value, as in existing=hide|seed" },
 	{ "also=", "'also=': not valid, it takes a name or glob" },
 	{ "also=a/b", "'also=a/b'" },
 	{ "also=..", "'also=..'" },

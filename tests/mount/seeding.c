@@ -1,0 +1,180 @@
+/*
+ * Bytecode of the source that is copied into the store with existing=seed: whose it
+ * becomes, who is shown it, and that nothing is evicted for it.
+ */
+#include "rules_common.h"
+
+#define ALICE 1000
+#define GROUP 2000
+#define TIME 1500000000
+
+/* In the root of source: m0.py and on, each with bytecode of this size. */
+enum { MODULES = 100, SIZE = 16384 };
+
+/*
+ * Bytecode that CPython 3.11 might have written: a header, and a code object whose
+ * first object is a text that fills it up.  All else in it is None.
+ */
+static void ship(const char *dir, int number)
+{
+	static unsigned char data[SIZE];
+	const struct timespec times[2] = { { .tv_sec = TIME }, { .tv_sec = TIME } };
+	const uint32_t source_size = 6, time = TIME;
+	uint32_t text_size = SIZE - 16 - 21 - 5 - 7 - 4 - 2;
+	char name[64];
+
+	snprintf(name, sizeof(name), "m%d.py", number);
+	write_text(in(dir, name), "m = 1\n");
+	assert_works(utimensat(AT_FDCWD, in(dir, name), times, 0));
+	memset(data, 0, sizeof(data));
+	memcpy(data + 8, &time, 4);
+	memcpy(data + 12, &source_size, 4);
+	data[16] = 'c';
+	data[37] = 's';
+	memcpy(data + 38, &text_size, 4);
+	memset(data + 42 + text_size, 'N', 7);
+	memset(data + SIZE - 2, 'N', 2);
+	snprintf(name, sizeof(name), "__pycache__/m%d.cpython-311.pyc", number);
+	tree_write(in(dir, name), (const char *)data, SIZE);
+}
+
+static int ship_many(const char *source, void *data)
+{
+	(void)data;
+	for (int i = 0; i < MODULES; i++)
+		ship(in(source, "many"), i);
+	return 0;
+}
+
+static int ship_one(const char *source, void *data)
+{
+	(void)data;
+	ship(in(source, "d"), 0);
+	return 0;
+}
+
+static struct fixture_options one = {
+	.prepare = ship_one, .options = "existing=seed",
+};
+static struct fixture_options many = {
+	.prepare = ship_many, .options = "existing=seed,size=1M",
+};
+
+#define SEED "d/__pycache__/m0.cpython-311.pyc"
+
+static void what_does_not_fit_is_left_out(void **state)
+{
+	struct fixture *f = *state;
+	int taken = 0;
+
+	for (int i = 0; i < 20; i++) {
+		char name[64], content[SIZE] = "";
+
+		snprintf(name, sizeof(name), "__pycache__/k%d.cpython-311.pyc", i);
+		tree_write(on(f, name), content, SIZE);
+	}
+	for (int i = 0; i < MODULES; i++) {
+		char name[64];
+
+		snprintf(name, sizeof(name), "many/__pycache__/m%d.cpython-311.pyc", i);
+		taken += exists(on(f, name));
+	}
+	/* Of 64 that fit, less what the store needs itself. */
+	assert_in_range(taken, 30, 44);
+	for (int i = 0; i < 20; i++) {
+		char name[64];
+
+		snprintf(name, sizeof(name), "__pycache__/k%d.cpython-311.pyc", i);
+		assert_exists(on(f, name));
+	}
+}
+
+static void it_is_whole_and_its_directorys_owners(void **state)
+{
+	struct fixture *f = *state;
+	struct stat st;
+	size_t here, there;
+
+	assert_works(chown(behind(f, "d"), ALICE, GROUP));
+	assert_works(stat(on(f, SEED), &st));
+	assert_int_equal(st.st_uid, ALICE);
+	assert_int_equal(st.st_gid, GROUP);
+	assert_int_equal(st.st_mode, S_IFREG | 0644);
+	char *taken = tree_read(on(f, SEED), &here);
+	char *shipped = tree_read(behind(f, SEED), &there);
+	assert_int_equal(here, there);
+	assert_memory_equal(taken, shipped, here);
+	free(taken);
+	free(shipped);
+}
+
+static void what_belongs_to_strangers_is_not_taken(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_works(chown(behind(f, SEED), ALICE, GROUP));
+	assert_missing(on(f, SEED));
+}
+
+static void what_strangers_may_write_is_not_taken(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_works(chmod(behind(f, SEED), 0664));
+	assert_missing(on(f, SEED));
+}
+
+static void nothing_is_taken_where_strangers_may_put_it(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_works(chmod(behind(f, "d/__pycache__"), 01777));
+	assert_missing(on(f, SEED));
+}
+
+static void a_link_to_another_directory_is_not_followed(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_works(rename(behind(f, "d/__pycache__"), behind(f, "d/elsewhere")));
+	assert_works(symlink("elsewhere", behind(f, "d/__pycache__")));
+	assert_missing(on(f, SEED));
+}
+
+static int looks(void *path)
+{
+	return outcome(access_link(path));
+}
+
+static void only_who_shares_is_shown_it(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_works(chmod(f->top, 0755));
+	KEEP(seed, on(f, SEED));
+	assert_int_equal(as_user(ALICE, ALICE, NULL, 0, looks, seed), ENOENT);
+	assert_exists(seed);
+	assert_int_equal(as_user(ALICE, ALICE, NULL, 0, looks, seed), ENOENT);
+}
+
+int main(void)
+{
+	int skip = fixture_possible();
+	const struct CMUnitTest tests[] = {
+		WITH(what_does_not_fit_is_left_out, &many),
+		WITH(it_is_whole_and_its_directorys_owners, &one),
+		WITH(what_belongs_to_strangers_is_not_taken, &one),
+		WITH(what_strangers_may_write_is_not_taken, &one),
+		WITH(nothing_is_taken_where_strangers_may_put_it, &one),
+		WITH(a_link_to_another_directory_is_not_followed, &one),
+		WITH(only_who_shares_is_shown_it, &one),
+	};
+
+	if (skip)
+		return skip;
+	if (geteuid() != 0) {
+		print_message("only root can become other users\n");
+		return getenv("PYCACHEFS_MUST_RUN") ? 1 : 77;
+	}
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
