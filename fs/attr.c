@@ -111,15 +111,15 @@ static int open_directory(struct fs *fs, struct inode *shadow, struct handle **r
 }
 
 /* A user's own, @own of which is in the store. */
-static void show_own(struct fs *fs, struct inode *shadow, bool made,
-		     struct statx *own)
+static void show_own(const struct inode *shadow, bool made, struct statx *own)
 {
-	own->stx_uid = attr_uid(fs, shadow, own->stx_uid);
-	if (made)
-		return;
-	own->stx_uid = inode_user(shadow);
-	own->stx_gid = inode_group(shadow);
-	own->stx_mode = S_IFDIR | 0700;
+	/* A plain user's daemon could not give it away. */
+	if (!made || !cred_can_switch()) {
+		own->stx_uid = inode_user(shadow);
+		own->stx_gid = inode_group(shadow);
+	}
+	if (!made)
+		own->stx_mode = S_IFDIR | 0700;
 }
 
 /* Owner and mode are those of its directory. */
@@ -147,7 +147,7 @@ static int get_shadow(struct fs *fs, struct inode *shadow, struct handle *handle
 	int err = statx_handle(fs, handle, &own);
 
 	if (!err && inode_user(shadow) != 0)
-		show_own(fs, shadow, made, &own);
+		show_own(shadow, made, &own);
 	else if (!err && (!made || shadow_follows_source(own.stx_mode)))
 		err = show_as_source(fs, shadow, &own);
 	if (err)

@@ -94,6 +94,28 @@ static inline int outcome_open(int fd)
 #define assert_works(call) assert_int_equal(outcome(call), 0)
 #define assert_fails(call, error) assert_int_equal(outcome(call), error)
 
+/* As fixture_begin(), for other users too: the scratch directory is its owner's alone. */
+static inline int users_begin(void **state)
+{
+	const struct fixture *f;
+
+	fixture_begin(state);
+	f = *state;
+	assert_works(chmod(f->top, 0755));
+	return 0;
+}
+
+/* As fixture_possible(), for tests that are root to become other users. */
+static inline int users_possible(void)
+{
+	int skip = fixture_possible();
+
+	if (skip || geteuid() == 0)
+		return skip;
+	print_message("only root can become other users\n");
+	return getenv("PYCACHEFS_MUST_RUN") ? 1 : 77;
+}
+
 static inline bool exists(const char *path)
 {
 	struct stat st;

@@ -397,7 +397,5 @@ int main(void)
 		USERS(the_umask_of_the_caller_counts),
 	};
 
-	if (skip)
-		return skip;
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return skip ? skip : cmocka_run_group_tests(tests, NULL, NULL);
 }

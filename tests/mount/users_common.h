@@ -24,17 +24,6 @@ static struct fixture_options project_in_place = {
 	.prepare = make_project, .in_place = true,
 };
 
-/* The scratch directory is its owner's alone until others are let in. */
-static inline int users_begin(void **state)
-{
-	struct fixture *f;
-
-	fixture_begin(state);
-	f = *state;
-	assert_works(chmod(f->top, 0755));
-	return 0;
-}
-
 /* A call that a user makes; returns the errno. */
 static inline int make_file(void *path)
 {
@@ -127,16 +116,5 @@ static inline bool carries_soon(const struct fixture *f)
 	{ #test, test, users_begin, fixture_end, &project }, \
 	{ #test " (in place)", test, users_begin, fixture_end, \
 	  &project_in_place }
-
-/* What main returns at once when it is not 0. */
-static inline int users_possible(void)
-{
-	int skip = fixture_possible();
-
-	if (skip || geteuid() == 0)
-		return skip;
-	print_message("only root can become other users\n");
-	return getenv("PYCACHEFS_MUST_RUN") ? 1 : 77;
-}
 
 #endif
