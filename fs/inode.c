@@ -486,16 +486,6 @@ uid_t inode_user(const struct inode *inode)
 	return (uid_t)(inode->key.kind >> 32);
 }
 
-gid_t inode_group(const struct inode *inode)
-{
-	return atomic_load(&inode->group);
-}
-
-void inode_note_group(struct inode *inode, gid_t group)
-{
-	atomic_store(&inode->group, group);
-}
-
 mode_t inode_type(const struct inode *inode)
 {
 	return inode->type;
@@ -509,59 +499,6 @@ const struct file_id *inode_id(const struct inode *inode)
 struct handles *inode_handles(struct inode_table *table)
 {
 	return table->handles;
-}
-
-bool inode_is_watched(const struct inode *inode)
-{
-	return atomic_load(&inode->watched);
-}
-
-void inode_set_watched(struct inode *inode)
-{
-	atomic_store(&inode->watched, true);
-}
-
-bool inode_is_tidy(const struct inode *inode)
-{
-	return atomic_load(&inode->tidy);
-}
-
-void inode_set_tidy(struct inode *inode)
-{
-	atomic_store(&inode->tidy, true);
-}
-
-bool inode_is_seeded(const struct inode *inode)
-{
-	return atomic_load(&inode->seeded);
-}
-
-void inode_set_seeded(struct inode *inode)
-{
-	atomic_store(&inode->seeded, true);
-}
-
-bool inode_note_shown(struct inode *inode, uint32_t content, uint32_t ctime)
-{
-	uint64_t now = (uint64_t)content << 32 | ctime;
-	uint64_t before = atomic_exchange(&inode->shown, now);
-
-	return before && before != now && before >> 32 == content;
-}
-
-bool inode_note_used(struct inode *inode, uint32_t second)
-{
-	return atomic_exchange(&inode->used_at, second) != second;
-}
-
-void inode_set_capability_removed(struct inode *inode)
-{
-	atomic_store(&inode->capability_removed, true);
-}
-
-bool inode_take_capability_removed(struct inode *inode)
-{
-	return atomic_exchange(&inode->capability_removed, false);
 }
 
 bool inode_parent_watched(struct inode_table *table, const struct inode *inode)
