@@ -70,6 +70,22 @@ int check_resolve(char **path)
 	return clear_dead(resolved);
 }
 
+int check_resolve_store(char **path)
+{
+	char *resolved;
+
+	if (!*path)
+		return 0;
+	resolved = path_resolve_parent(*path);
+	if (!resolved) {
+		complain("store '%s': %s", *path, strerror(errno));
+		return -errno;
+	}
+	free(*path);
+	*path = resolved;
+	return 0;
+}
+
 static int match_device(const struct mount_entry *entry, void *data)
 {
 	const uint64_t *dev = data;

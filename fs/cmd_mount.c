@@ -39,10 +39,13 @@ static void print_help(void)
 	       "SIZE is a number of bytes, or one with K, M, G or T behind it.\n");
 }
 
-/* Makes both paths absolute; without a mountpoint it is the source. */
+/* Makes all paths absolute; without a mountpoint it is the source. */
 static int resolve_paths(struct opts *opts)
 {
-	int err = check_resolve(&opts->source);
+	int err = check_resolve_store(&opts->store);
+
+	if (!err)
+		err = check_resolve(&opts->source);
 
 	if (!err && !opts->mountpoint) {
 		opts->mountpoint = strdup(opts->source);

@@ -207,9 +207,12 @@ static int check_served(const struct run *run, const char *path)
 /* Resolves the places and leaves those that have to be mounted. */
 static int prepare_places(struct run *run)
 {
-	for (size_t i = 0; i < run->count; i++) {
-		int err = check_resolve(&run->places[i].path);
+	int err = check_resolve_store(&run->opts.store);
 
+	if (err)
+		return err;
+	for (size_t i = 0; i < run->count; i++) {
+		err = check_resolve(&run->places[i].path);
 		if (!err)
 			err = check_directory(run->places[i].path);
 		if (err)

@@ -169,6 +169,8 @@ static void print_requests(const json_t *requests)
 static void print_mount(const json_t *mount)
 {
 	const json_t *coherence = json_object_get(mount, "coherence");
+	const json_t *store = json_object_get(mount, "store");
+	const char *path = json_string_value(json_object_get(store, "path"));
 	char used[32], size[32], bytes[32];
 
 	print_bytes("", text(mount, "source"));
@@ -183,12 +185,15 @@ static void print_mount(const json_t *mount)
 	       text(mount, "version"));
 	print_bytes("", *text(mount, "options") ? text(mount, "options") : "none");
 	putchar('\n');
-	printf("  store       %s of %s, %lld of %lld inodes, %s\n",
+	printf("  store       %s of %s, %lld of %lld inodes, %s",
 	       readable(number(mount, "store", "used"), used),
 	       readable(number(mount, "store", "size"), size),
 	       (long long)number(mount, "store", "inodes_used"),
 	       (long long)number(mount, "store", "inodes"),
-	       text(json_object_get(mount, "store"), "kind"));
+	       text(store, "kind"));
+	if (path)
+		print_bytes(" ", path);
+	putchar('\n');
 	printf("  redirected  %lld files, %s\n",
 	       (long long)number(mount, "redirected", "files"),
 	       readable(number(mount, "redirected", "bytes"), bytes));

@@ -8,7 +8,9 @@
  * `__pycache__` where several users reach the mount, since it is whoever's asks: a
  * time limit of 0 makes the kernel ask on each walk, as the user who walks
  * (fs/fuse/dir.c, fuse_dentry_revalidate()), and a walk that waits for another's
- * lookup of the name asks again (fs/namei.c, __lookup_slow()).
+ * lookup of the name asks again (fs/namei.c, __lookup_slow()).  A store that other
+ * daemons use too changes unheard: no name in it is cached, since one that is gone may
+ * be that of stale bytecode, and attributes for the time limit.
  */
 #include "fresh.h"
 
@@ -30,7 +32,8 @@ void fresh_watch(struct fs *fs, struct inode *directory)
 double fresh_name(struct fs *fs, const struct inode *parent,
 		  const struct place *place)
 {
-	if (place->depends)
+	if (place->depends ||
+	    (place->kind == INODE_STORE && store_is_shared(&fs->store)))
 		return 0;
 	/* It means another directory to another user. */
 	if (place->kind == INODE_SHADOW && fs->several_users)
@@ -53,7 +56,8 @@ double fresh_name(struct fs *fs, const struct inode *parent,
 
 double fresh_attr(struct fs *fs, const struct inode *inode)
 {
-	if (!atomic_load(&fs->watching))
+	if (!atomic_load(&fs->watching) ||
+	    (inode_kind(inode) != INODE_SOURCE && store_is_shared(&fs->store)))
 		return fs->timeout;
 	if (inode_kind(inode) == INODE_STORE || inode_is_watched(inode) ||
 	    inode_parent_watched(fs->inodes, inode))

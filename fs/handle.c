@@ -234,6 +234,25 @@ struct handle *handles_take_unpinned(struct handles *handles, struct inode *inod
 	return handle;
 }
 
+void handles_drop_removed(struct handles *handles, struct inode *inode)
+{
+	struct handle *handle = NULL, *dropped = NULL;
+	struct stat st;
+
+	pthread_mutex_lock(&handles->lock);
+	if (inode->handle && !row_is_held_locked(inode))
+		handle = handle_ref(inode->handle);
+	pthread_mutex_unlock(&handles->lock);
+	if (handle && fstat(handle->fd, &st) == 0 && st.st_nlink == 0) {
+		pthread_mutex_lock(&handles->lock);
+		if (inode->handle == handle && !row_is_held_locked(inode))
+			dropped = row_detach_locked(handles, inode);
+		pthread_mutex_unlock(&handles->lock);
+	}
+	handle_put(handle);
+	handle_put(dropped);
+}
+
 int handles_offer(struct handles *handles, struct inode *inode, int fd,
 		  enum handle_use open_for, bool keep)
 {

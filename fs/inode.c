@@ -471,6 +471,11 @@ void inode_unkeep_writer(struct inode_table *table, struct inode *inode)
 	handles_unkeep_writer(table->handles, inode);
 }
 
+void inode_close_removed(struct inode_table *table, struct inode *inode)
+{
+	handles_drop_removed(table->handles, inode);
+}
+
 uint64_t inode_number(const struct inode *inode)
 {
 	return inode->number;

@@ -241,9 +241,8 @@ void op_statfs(fuse_req_t req, fuse_ino_t ino)
 
 	if (!err && fstatvfs(handle_fd(handle), &fs) < 0)
 		err = -errno;
-	/* What the store needs for itself is not what the user has given it. */
 	if (!err && inode_kind(r.inode) != INODE_SOURCE)
-		fs.f_files -= STORE_OWN_INODES;
+		store_limit(&r.fs->store, &fs);
 	if (err)
 		reply_error(&r, err);
 	else

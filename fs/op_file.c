@@ -140,13 +140,19 @@ static int write_as_changer(struct request *r, int fd, const char *data,
 			    size_t size, off_t offset, bool append,
 			    size_t *ret_size)
 {
-	int err;
-	bool became = become_changer(r, &err);
+	struct room_claim claim;
+	int err = room_claim(r->fs, r->inode, fd, append ? ROOM_AT_END : offset, size,
+			     &claim);
+	bool became;
 
+	if (err)
+		return err;
+	became = become_changer(r, &err);
 	if (!err)
 		err = write_all(fd, data, size, offset, append, ret_size);
 	if (became)
 		cred_restore();
+	room_settle(&claim, fd);
 	return err;
 }
 
@@ -225,20 +231,35 @@ void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync,
 	reply_error(&r, do_fsync(&r, datasync));
 }
 
-static int do_fallocate(struct request *r, int mode, off_t offset, off_t length)
+static int call_fallocate(struct request *r, int fd, int mode, off_t offset,
+			  off_t length)
 {
-	_cleanup_handle_ struct handle *handle = NULL;
-	int err = route_open(r->fs, r->inode, HANDLE_APPEND, &handle), rounds = 0;
+	bool frees = mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_COLLAPSE_RANGE);
+	struct room_claim claim;
+	int err = room_claim(r->fs, r->inode, fd, offset, frees ? 0 : (uint64_t)length,
+			     &claim);
 	bool became;
 
 	if (err)
 		return err;
+	became = become_changer(r, &err);
+	if (!err && fallocate(fd, mode, offset, length) < 0)
+		err = -errno;
+	if (became)
+		cred_restore();
+	room_settle(&claim, fd);
+	return err;
+}
+
+static int do_fallocate(struct request *r, int mode, off_t offset, off_t length)
+{
+	_cleanup_handle_ struct handle *handle = NULL;
+	int err = route_open(r->fs, r->inode, HANDLE_APPEND, &handle), rounds = 0;
+
+	if (err)
+		return err;
 	do {
-		became = become_changer(r, &err);
-		if (!err && fallocate(handle_fd(handle), mode, offset, length) < 0)
-			err = -errno;
-		if (became)
-			cred_restore();
+		err = call_fallocate(r, handle_fd(handle), mode, offset, length);
 	} while (err == -ENOSPC && inode_kind(r->inode) == INODE_STORE &&
 		 ++rounds <= MAX_ROUNDS &&
 		 room_make(r->fs, (uint64_t)length, inode_id(r->inode)) == 0);
@@ -276,12 +297,15 @@ static int do_copy(struct request *r, off_t offset_in, struct inode *out,
 {
 	_cleanup_handle_ struct handle *from = NULL, *to = NULL;
 	loff_t in = offset_in, at = offset_out;
+	struct room_claim claim;
 	ssize_t copied = -1;
 	bool became;
 	int err = route_open(r->fs, r->inode, HANDLE_READ, &from);
 
 	if (!err)
 		err = route_open(r->fs, out, HANDLE_WRITE, &to);
+	if (!err)
+		err = room_claim(r->fs, out, handle_fd(to), offset_out, length, &claim);
 	if (err)
 		return err;
 	became = become_changer(r, &err);
@@ -292,6 +316,7 @@ static int do_copy(struct request *r, off_t offset_in, struct inode *out,
 	}
 	if (became)
 		cred_restore();
+	room_settle(&claim, handle_fd(to));
 	if (err)
 		return err;
 	reply_content_changed(r, out);

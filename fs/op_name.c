@@ -177,6 +177,8 @@ static int do_tmpfile(struct request *r, mode_t mode, int flags,
 	_cleanup_handle_ struct handle *dir = NULL;
 	int err = route_open_to_change(r->fs, r->inode, &dir);
 
+	if (!err && place.kind != INODE_SOURCE)
+		err = store_claim(&r->fs->store, 0, 1);
 	if (!err)
 		err = become_maker(r, mode);
 	if (err)
@@ -295,7 +297,10 @@ static int do_link(struct request *r, struct inode *file,
 		return -EXDEV;
 	if (inode_spoiled(file))
 		return inode_spoiled(file);
-	err = route_open(r->fs, file, HANDLE_PATH, &handle);
+	if (place.kind == INODE_STORE)
+		err = store_claim(&r->fs->store, 0, 1);
+	if (!err)
+		err = route_open(r->fs, file, HANDLE_PATH, &handle);
 	if (!err)
 		err = make_way(r, &place);
 	if (err)

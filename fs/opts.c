@@ -17,6 +17,7 @@ enum value {
 	COUNT32,	/* uint32_t, at least 1 */
 	READ_SIZE,	/* the same, and passed on: libfuse wants it twice */
 	SECONDS,	/* double, 0 or more */
+	PATH,		/* char *, owned */
 	GLOB,		/* added to the names */
 	EXISTING,	/* a bool: hide or seed */
 	LIBFUSE,	/* libfuse's: passed on */
@@ -39,6 +40,8 @@ static const struct option {
 	  "memory that the store may use (default 256M)" },
 	{ "inodes=", COUNT, FIELD(inodes), "N",
 	  "files and directories that it may hold (default: one per 4 KiB)" },
+	{ "store=", PATH, FIELD(store), "DIR",
+	  "keep the store in DIR, of a tmpfs, for the next mount" },
 	{ "also=", GLOB, FIELD(names), "NAME",
 	  "a further name or glob to keep in the store; may be repeated" },
 	{ "existing=", EXISTING, FIELD(seed), "hide|seed",
@@ -191,6 +194,12 @@ static int set_value(struct opts *opts, const struct option *option,
 		return parse_count32(text, field);
 	case SECONDS:
 		return parse_seconds(text, field);
+	case PATH:
+		if (!*text)
+			return -EINVAL;
+		free(*(char **)field);
+		*(char **)field = strdup(text);
+		return *(char **)field ? 0 : -ENOMEM;
 	case GLOB:
 		return names_add(field, text);
 	case EXISTING:
@@ -211,6 +220,7 @@ static void complain_value(const struct option *option, const char *text, int er
 		[COUNT32] = "a number above 0",
 		[READ_SIZE] = "a number of bytes such as 65536",
 		[SECONDS] = "a number of seconds such as 0.5",
+		[PATH] = "a directory of a tmpfs such as /dev/shm/NAME",
 		[GLOB] = "a name or glob without a slash",
 		[EXISTING] = "hide or seed",
 	};
@@ -357,6 +367,7 @@ void opts_clear(struct opts *opts)
 	free(opts->source);
 	free(opts->mountpoint);
 	free(opts->words);
+	free(opts->store);
 	names_clear(&opts->names);
 	fuse_opt_free_args(&opts->fuse);
 	*opts = (struct opts){ 0 };

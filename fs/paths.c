@@ -17,8 +17,7 @@
 
 extern char **environ;
 
-/* Resolves the directory above and keeps the last name as it is. */
-static char *resolve_parent(const char *path)
+char *path_resolve_parent(const char *path)
 {
 	_cleanup_free_ char *copy = strdup(path), *copy2 = strdup(path);
 	_cleanup_free_ char *parent = NULL;
@@ -38,7 +37,7 @@ char *path_resolve(const char *path)
 	char *resolved = realpath(path, NULL);
 
 	if (!resolved && (errno == ENOTCONN || errno == ECONNABORTED))
-		return resolve_parent(path);
+		return path_resolve_parent(path);
 	return resolved;
 }
 

@@ -147,7 +147,7 @@ int purge_tree(struct fs *fs, struct inode *directory)
 
 	if (inode_type(directory) != S_IFDIR || inode_kind(directory) == INODE_STORE)
 		return -ENOTDIR;
-	if (inode_number(directory) == INODE_ROOT)
+	if (inode_number(directory) == INODE_ROOT && !store_is_shared(&fs->store))
 		return purge_store(fs);
 	/* A shadow has the identity of its directory. */
 	if (inode_kind(directory) == INODE_SHADOW)

@@ -18,6 +18,7 @@
 #include "cred.h"
 #include "discard.h"
 #include "evict.h"
+#include "ledger.h"
 #include "log.h"
 #include "names.h"
 #include "shadow.h"
@@ -31,6 +32,7 @@ enum {
 	/* What one file may need: a shadow, a part, a stamp, and itself. */
 	INODES_OF_A_FILE = 4,
 	MAX_TRIES = 6,
+	PAGE_BYTES = 4096,
 	MOMENT_NANOSECONDS = 2000000,
 };
 
@@ -255,12 +257,30 @@ static int measure(const struct store *store, struct evict_room *ret)
 
 	if (fstatvfs(store->root, &fs) < 0)
 		return -errno;
+	store_limit(store, &fs);
 	*ret = (struct evict_room){
 		.size = store->size, .inodes = store->inodes,
 		.free_bytes = fs.f_bfree * fs.f_frsize,
 		.free_inodes = fs.f_ffree,
 	};
 	return 0;
+}
+
+/* Puts right what a ledger has not heard of: see ledger.h.  Returns whether there was
+ * something, or negative errno. */
+static int count_anew(struct fs *fs)
+{
+	struct ledger *ledger = fs->store.ledger;
+	struct ledger_sums before = ledger_read(ledger);
+	struct store_usage usage;
+	int err = store_usage(&fs->store, &usage);
+
+	if (err)
+		return err;
+	/* What is claimed meanwhile may be counted too, which errs on the safe side. */
+	ledger_correct(ledger, (int64_t)(usage.used - before.bytes),
+		       (int64_t)(usage.inodes_used - before.inodes));
+	return usage.used < before.bytes || usage.inodes_used < before.inodes;
 }
 
 static int evict_for(struct survey *survey, const struct evict_goal *goal)
@@ -271,27 +291,71 @@ static int evict_for(struct survey *survey, const struct evict_goal *goal)
 	if (err)
 		return err;
 	chosen = evict_choose(survey->candidates, survey->count, goal);
-	for (size_t i = 0; i < chosen; i++)
-		evicted += evict(survey->fs,
-				 &survey->files[survey->candidates[i].index]);
+	for (size_t i = 0; i < chosen; i++) {
+		const struct evict_candidate *candidate = &survey->candidates[i];
+
+		if (!evict(survey->fs, &survey->files[candidate->index]))
+			continue;
+		evicted++;
+		if (survey->fs->store.ledger)
+			ledger_correct(survey->fs->store.ledger,
+				       -(int64_t)candidate->bytes, -1);
+	}
 	return evicted ? 0 : -ENOSPC;
 }
 
-static int make_room_locked(struct fs *fs, uint64_t bytes, const struct file_id *keep)
+static bool has_room(const struct evict_room *room, uint64_t bytes)
+{
+	return room->free_bytes > bytes && room->free_inodes >= INODES_OF_A_FILE;
+}
+
+static int evict_as_needed(struct fs *fs, uint64_t bytes, const struct file_id *keep)
 {
 	struct survey survey = { .fs = fs, .keep = keep };
 	struct evict_goal wanted = { bytes, INODES_OF_A_FILE }, goal;
 	struct evict_room room;
 	int err = measure(&fs->store, &room);
 
-	if (err)
-		return err;
 	/* Another thread has made it, or a file went. */
-	if (room.free_bytes > bytes && room.free_inodes >= INODES_OF_A_FILE)
-		return 0;
+	if (err || has_room(&room, bytes))
+		return err;
 	goal = evict_goal(&room, &wanted);
 	err = evict_for(&survey, &goal);
 	survey_end(&survey);
+	return err;
+}
+
+static int make_room_in_depot(struct fs *fs, uint64_t bytes,
+			      const struct file_id *keep)
+{
+	struct evict_room room;
+	int err = count_anew(fs);
+
+	if (err < 0)
+		return err;
+	/* It is for the next claim to say whether that is enough. */
+	if (err > 0 && measure(&fs->store, &room) == 0 && room.free_bytes >= bytes &&
+	    room.free_inodes)
+		return 0;
+	/* Claims are of whole pages, which the first and the last byte may share. */
+	return evict_as_needed(fs, bytes + 2 * PAGE_BYTES, keep);
+}
+
+static int make_room_locked(struct fs *fs, uint64_t bytes, const struct file_id *keep)
+{
+	const struct timespec moment = { .tv_nsec = MOMENT_NANOSECONDS };
+	struct ledger *ledger = fs->store.ledger;
+	int err;
+
+	if (!ledger)
+		return evict_as_needed(fs, bytes, keep);
+	/* Another daemon is about it. */
+	if (ledger_lock(ledger) < 0) {
+		nanosleep(&moment, NULL);
+		return 0;
+	}
+	err = make_room_in_depot(fs, bytes, keep);
+	ledger_unlock(ledger);
 	return err;
 }
 
@@ -334,4 +398,46 @@ void room_note_use(struct inode *inode, int fd)
 	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
 	if (inode_note_used(inode, (uint32_t)now.tv_sec))
 		(void)utimensat(cred_proc_fd(), fd_name(fd, name), times, 0);
+}
+
+static uint64_t whole_pages(uint64_t bytes)
+{
+	return (bytes + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES;
+}
+
+int room_claim(struct fs *fs, const struct inode *inode, int fd, off_t offset,
+	       uint64_t size, struct room_claim *ret)
+{
+	uint64_t start = (uint64_t)offset, end, length;
+	struct stat st;
+	int err;
+
+	*ret = (struct room_claim){ .ledger = NULL };
+	if (!fs->store.ledger || inode_kind(inode) != INODE_STORE)
+		return 0;
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	if (offset == ROOM_AT_END)
+		start = (uint64_t)st.st_size;
+	ret->before = (uint64_t)st.st_blocks * 512;
+	/* As far as all before the end has its pages, only what lies beyond is new. */
+	end = whole_pages(start + size);
+	length = end - start / PAGE_BYTES * PAGE_BYTES;
+	if (ret->before >= whole_pages((uint64_t)st.st_size))
+		length = end > ret->before ? end - ret->before : 0;
+	err = store_claim(&fs->store, length, 0);
+	if (err)
+		return err;
+	ret->ledger = fs->store.ledger;
+	ret->bytes = length;
+	return 0;
+}
+
+void room_settle(const struct room_claim *claim, int fd)
+{
+	struct stat st;
+
+	if (claim->ledger && fstat(fd, &st) == 0)
+		ledger_correct(claim->ledger, (int64_t)((uint64_t)st.st_blocks * 512 -
+			       claim->before - claim->bytes), 0);
 }

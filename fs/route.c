@@ -317,6 +317,8 @@ static int route_once(struct fs *fs, struct inode *parent,
 		if (!err && inode_kind(parent) == INODE_SHADOW)
 			err = place_in_cache(fs, parent, intent, &place);
 	}
+	if (!err && intent == ROUTE_MAKE && place.kind == INODE_STORE)
+		err = store_claim(&fs->store, 0, 1);
 	err = release_on_error(&place, err);
 	*ret = place;
 	return err;

@@ -20,7 +20,7 @@
 
 enum { MAX_LOOKS = 64 };
 
-static bool is_held(const struct inode *inode)
+bool row_is_held_locked(const struct inode *inode)
 {
 	return inode->pinned || inode->holds > 0;
 }
@@ -39,7 +39,7 @@ static enum row_name row_of(const struct handles *handles, const struct inode *i
 	/* Held or not: an unlinked file may have another name, to be executed by. */
 	if (handle->writable && !handle->keep && inode_kind(inode) == INODE_SOURCE)
 		return is_writers_row(inode->row) ? inode->row : handles->young;
-	if (is_held(inode))
+	if (row_is_held_locked(inode))
 		return ROW_HELD;
 	return handle->keep ? ROW_KEPT : ROW_PLAIN;
 }
@@ -111,7 +111,7 @@ static struct handle *evict_from_locked(struct handles *handles, enum row_name n
 	for (int look = 0; look < MAX_LOOKS && row->first; look++) {
 		struct inode *first = row->first;
 
-		if (!is_held(first)) {
+		if (!row_is_held_locked(first)) {
 			if (!first->used)
 				return row_detach_locked(handles, first);
 			last_chance = first;

@@ -29,6 +29,8 @@
 #include "route.h"
 #include "settle.h"
 #include "status.h"
+#include "stores.h"
+#include "tend.h"
 #include "util.h"
 #include "watch.h"
 
@@ -50,6 +52,7 @@ struct session {
 	struct guard guard;
 	struct notifier *notifier;	/* owned */
 	struct watcher *watcher;	/* owned; NULL: a time limit instead */
+	struct tender *tender;	/* owned; NULL: nobody else uses the store */
 	pthread_t settler;
 	bool settles;		/* it runs */
 };
@@ -126,14 +129,8 @@ static int fail(const char *what, int err)
 
 static int open_store(struct fs *fs)
 {
-	int err = store_create(&fs->store, fs->opts->size, fs->opts->inodes);
+	int err = stores_open(&fs->store, fs->opts, fs->source.fd);
 
-	if (err == -EPERM || err == -EACCES || err == -ENOSYS || err == -ENOSPC)
-		complain("store: can't make a private tmpfs: %s; run as root, or allow "
-			 "user namespaces (sysctl user.max_user_namespaces, "
-			 "kernel.unprivileged_userns_clone)", strerror(-err));
-	else if (err)
-		complain("store: can't make a private tmpfs: %s", strerror(-err));
 	if (err)
 		return err;
 	int fd = fcntl(fs->store.empty, F_DUPFD_CLOEXEC, 3);
@@ -157,7 +154,7 @@ static int build(struct session *session, const struct opts *opts)
 	fs->describe = status_describe;
 	pthread_mutex_init(&fs->room_lock, NULL);
 	pthread_mutex_init(&fs->seed_lock, NULL);
-	fs->source.fd = fs->store.root = fs->store.empty = -1;
+	fs->source.fd = fs->store.root = fs->store.empty = fs->store.lock = -1;
 	err = devices_init(&fs->devices);
 	if (!err)
 		err = cred_init();
@@ -440,6 +437,8 @@ static int start_threads(struct session *session)
 	fs->notifier = session->notifier;
 	if (session->watcher)
 		err = watcher_start(session->watcher, session->notifier);
+	if (!err && store_is_shared(&fs->store))
+		err = tender_create(&session->tender, fs);
 	if (!err)
 		err = thread_start(&session->settler, settle, session);
 	session->settles = !err;
@@ -451,6 +450,7 @@ static void stop_threads(struct session *session)
 	handles_settle_stop(inode_handles(session->fs.inodes));
 	if (session->settles)
 		pthread_join(session->settler, NULL);
+	tender_destroy(session->tender);
 	watcher_stop(session->watcher);
 	notifier_destroy(session->notifier);
 }

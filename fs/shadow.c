@@ -214,6 +214,9 @@ static int make_in_shadow(struct store *store, const struct making *part)
 	int err;
 
 	store_spare_name(store, making);
+	err = store_claim(store, 0, 1);
+	if (err)
+		return err;
 	if (mkdirat(store->root, making, 0700) < 0)
 		return -errno;
 	_cleanup_close_ int fd = openat(store->root, making, O_PATH | O_DIRECTORY |
@@ -240,6 +243,9 @@ static int make_part(struct store *store, const struct file_id *id,
 	int err;
 
 	shadow_name(id, name);
+	err = store_claim(store, 0, 1);
+	if (err)
+		return err;
 	if (mkdirat(store->root, name, 0700) < 0 && errno != EEXIST)
 		return -errno;
 	err = make_in_shadow(store, part);
@@ -338,6 +344,8 @@ int shadow_mark(struct store *store, const struct file_id *id, int model,
 	_cleanup_close_ int part = -1;
 	int err = shadow_make(store, SHADOW_ORPHANS, id, model, &part);
 
+	if (!err)
+		err = store_claim(store, 0, 1);
 	if (err)
 		return err;
 	if (mknodat(part, name, S_IFREG | 0600, 0) < 0 && errno != EEXIST)
@@ -381,6 +389,8 @@ int shadow_stamp(struct store *store, const struct file_id *id, int model,
 	_cleanup_close_ int part = -1;
 	int err = shadow_make(store, SHADOW_STAMPS, id, model, &part);
 
+	if (!err)
+		err = store_claim(store, 0, 1);
 	if (err)
 		return err;
 	/* By a rename, so that nobody meets a module without its stamp. */

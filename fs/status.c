@@ -14,11 +14,14 @@
 static json_t *describe_store(struct fs *fs)
 {
 	struct store_usage usage = { 0 };
+	_cleanup_free_ char *path = fs->store.path ? text_escape(fs->store.path) : NULL;
 
 	if (store_usage(&fs->store, &usage) < 0)
 		return json_null();
-	return json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I}",
-			 "kind", "private tmpfs",
+	/* "s*" leaves out what is NULL. */
+	return json_pack("{s:s, s:s*, s:I, s:I, s:I, s:I, s:I, s:I}",
+			 "kind", fs->store.path ? "directory" : "private tmpfs",
+			 "path", path,
 			 "size", (json_int_t)usage.size,
 			 "used", (json_int_t)usage.used,
 			 "inodes", (json_int_t)usage.inodes,

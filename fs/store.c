@@ -1,5 +1,6 @@
 /*
- * The store: a tmpfs of our own.  What is kept in it is shadow.c's to say.
+ * The store: a tmpfs of our own, and what it has in common with a directory of
+ * another (depot.c).  What is kept in it is shadow.c's to say.
  *
  * Names in its root: "s-" are shadows, "m-" what is in the making, "x-" trees on their
  * way out.
@@ -13,14 +14,18 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
-#include <sys/statvfs.h>
+#include <sys/random.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
+#include "ledger.h"
 #include "log.h"
 #include "namespace.h"
 #include "trees.h"
 #include "util.h"
+
+#define MAKING_PREFIX "m-"
 
 /* Each level costs a descriptor; caches are flat. */
 enum { MAX_COUNT_DEPTH = 64 };
@@ -84,15 +89,27 @@ static int make_tmpfs_in_namespace(uint64_t size, uint64_t inodes)
 	return result;
 }
 
-int store_create(struct store *ret, uint64_t size, uint64_t inodes)
+int store_set_up(struct store *store, uint64_t size, uint64_t inodes)
 {
-	struct stat st;
-
 	if (!inodes)
 		inodes = size / 4096 > 1024 ? size / 4096 : 1024;
-	_cleanup_close_ int root = make_tmpfs(size, inodes + STORE_OWN_INODES);
+	store->size = size;
+	store->inodes = inodes;
+	return getrandom(&store->serial.tag, sizeof(store->serial.tag), 0) < 0 ? -errno : 0;
+}
+
+int store_create(struct store *ret, uint64_t size, uint64_t inodes)
+{
+	struct store store = { .lock = -1 };
+	struct stat st;
+	int err = store_set_up(&store, size, inodes);
+
+	if (err)
+		return err;
+	inodes = store.inodes + STORE_OWN_INODES;
+	_cleanup_close_ int root = make_tmpfs(size, inodes);
 	if (root == -EPERM)
-		root = make_tmpfs_in_namespace(size, inodes + STORE_OWN_INODES);
+		root = make_tmpfs_in_namespace(size, inodes);
 	if (root < 0)
 		return root;
 	if (mkdirat(root, "empty", 0500) < 0 || fchmodat(root, "empty", 0500, 0) < 0)
@@ -101,18 +118,19 @@ int store_create(struct store *ret, uint64_t size, uint64_t inodes)
 					   O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (empty < 0 || fstat(root, &st) < 0)
 		return -errno;
-	*ret = (struct store){
-		.root = steal_fd(&root),
-		.empty = steal_fd(&empty),
-		.dev = st.st_dev,
-		.size = size,
-		.inodes = inodes,
-	};
+	store.root = steal_fd(&root);
+	store.empty = steal_fd(&empty);
+	store.dev = st.st_dev;
+	*ret = store;
 	return 0;
 }
 
 void store_destroy(struct store *store)
 {
+	if (store->leave && store->lock >= 0)
+		store->leave(store);
+	ledger_close(store->ledger);
+	store->ledger = NULL;
 	if (store->empty >= 0)
 		close(store->empty);
 	if (store->root >= 0)
@@ -122,11 +140,16 @@ void store_destroy(struct store *store)
 
 void store_spare_name(struct store *store, char ret[STORE_SPARE_SIZE])
 {
-	snprintf(ret, STORE_SPARE_SIZE, "m-%" PRIu64,
-		 atomic_fetch_add(&store->serial, 1));
+	trees_spare_name(&store->serial, MAKING_PREFIX, ret);
 }
 
-/* Tries again what could not be removed, for want of a descriptor perhaps. */
+bool store_is_passing(const char *name)
+{
+	return starts_with(name, MAKING_PREFIX) || starts_with(name, TREES_PREFIX);
+}
+
+/* Tries again what could not be removed, for want of a descriptor perhaps.  What
+ * another daemon removes is left to it. */
 static void remove_left_behind(struct store *store)
 {
 	_cleanup_dir_ DIR *root = NULL;
@@ -139,7 +162,7 @@ static void remove_left_behind(struct store *store)
 		return;
 	}
 	while ((entry = readdir(root)))
-		if (starts_with(entry->d_name, "x-") &&
+		if (trees_is_aside(&store->serial, entry->d_name) &&
 		    trees_remove(&store->serial, store->root, entry->d_name) < 0)
 			atomic_store(&store->left_behind, true);
 }
@@ -163,34 +186,100 @@ void store_remove(struct store *store, const char *name)
 		    strerror(-err));
 }
 
-/* Counts the regular files below a directory; what goes meanwhile does not count. */
-static void count_files(int at, const char *name, int depth, uint64_t *count)
+int store_claim(struct store *store, uint64_t bytes, uint64_t inodes)
+{
+	const struct ledger_sums claim = { bytes, inodes };
+	const struct ledger_sums limit = { store->size, store->inodes };
+
+	return !store->ledger || ledger_claim(store->ledger, &claim, &limit)
+		? 0 : -ENOSPC;
+}
+
+static uint64_t smaller(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+void store_limit(const struct store *store, struct statvfs *fs)
+{
+	struct ledger_sums used;
+	uint64_t blocks, files;
+
+	if (!store->ledger) {
+		/* What the store needs for itself is not what the user has given. */
+		fs->f_files -= STORE_OWN_INODES;
+		return;
+	}
+	used = ledger_read(store->ledger);
+	blocks = store->size / fs->f_frsize;
+	files = store->inodes - smaller(store->inodes, used.inodes);
+	used.bytes = smaller(used.bytes / fs->f_frsize, blocks);
+	/* A tmpfs without limits says that it has no blocks and no files. */
+	fs->f_bfree = fs->f_blocks ? smaller(fs->f_bfree, blocks - used.bytes)
+				   : blocks - used.bytes;
+	fs->f_ffree = fs->f_files ? smaller(fs->f_ffree, files) : files;
+	fs->f_bavail = fs->f_bfree;
+	fs->f_favail = fs->f_ffree;
+	fs->f_blocks = blocks;
+	fs->f_files = store->inodes;
+}
+
+/* Counts what lies below a directory; what goes meanwhile does not count. */
+static void count(int at, const char *name, int depth, struct store_usage *usage)
 {
 	_cleanup_dir_ DIR *dir = NULL;
 	struct dirent *entry;
+	struct stat st;
 
 	if (depth > MAX_COUNT_DEPTH || open_dir_at(at, name, &dir) < 0)
 		return;
 	while ((entry = readdir(dir))) {
-		if (entry->d_type == DT_REG)
-			++*count;
-		else if (entry->d_type == DT_DIR && !is_dot(entry->d_name))
-			count_files(dirfd(dir), entry->d_name, depth + 1, count);
+		if (is_dot(entry->d_name))
+			continue;
+		usage->inodes_used++;
+		if (entry->d_type == DT_DIR) {
+			count(dirfd(dir), entry->d_name, depth + 1, usage);
+		} else if (entry->d_type == DT_REG &&
+			   fstatat(dirfd(dir), entry->d_name, &st,
+				   AT_SYMLINK_NOFOLLOW) == 0) {
+			usage->files++;
+			usage->used += (uint64_t)st.st_blocks * 512 / st.st_nlink;
+		}
 	}
+}
+
+/* The same for the whole store.  Its directory may hold what is not ours. */
+static int count_all(const struct store *store, struct store_usage *usage)
+{
+	_cleanup_dir_ DIR *dir = NULL;
+	struct dirent *entry;
+	int err = open_dir_at(store->root, ".", &dir);
+
+	while (!err && (entry = readdir(dir))) {
+		if (!starts_with(entry->d_name, "s-") &&
+		    !store_is_passing(entry->d_name))
+			continue;
+		usage->inodes_used++;
+		if (entry->d_type == DT_DIR)
+			count(dirfd(dir), entry->d_name, 0, usage);
+	}
+	return err;
 }
 
 int store_usage(const struct store *store, struct store_usage *ret)
 {
+	struct store_usage usage = { .size = store->size, .inodes = store->inodes };
 	struct statvfs fs;
+	int err = count_all(store, &usage);
 
-	if (fstatvfs(store->root, &fs) < 0)
-		return -errno;
-	*ret = (struct store_usage){
-		.size = store->size,
-		.used = (fs.f_blocks - fs.f_bfree) * fs.f_frsize,
-		.inodes = store->inodes,
-		.inodes_used = fs.f_files - fs.f_ffree - STORE_OWN_INODES,
-	};
-	count_files(store->root, ".", 0, &ret->files);
+	if (err)
+		return err;
+	if (!store_is_shared(store)) {
+		if (fstatvfs(store->root, &fs) < 0)
+			return -errno;
+		usage.used = (fs.f_blocks - fs.f_bfree) * fs.f_frsize;
+		usage.inodes_used = fs.f_files - fs.f_ffree - STORE_OWN_INODES;
+	}
+	*ret = usage;
 	return 0;
 }

@@ -16,14 +16,28 @@ static int ignore_missing(int err)
 	return err == -ENOENT ? 0 : err;
 }
 
-int trees_move_aside(_Atomic uint64_t *serial, int from, const char *name,
+void trees_spare_name(struct trees_serial *serial, const char *prefix,
+		      char ret[TREES_NAME_SIZE])
+{
+	snprintf(ret, TREES_NAME_SIZE, "%.2s%016" PRIx64 ".%" PRIu64, prefix,
+		 serial->tag, atomic_fetch_add(&serial->next, 1));
+}
+
+bool trees_is_aside(const struct trees_serial *serial, const char *name)
+{
+	char prefix[TREES_NAME_SIZE];
+
+	snprintf(prefix, sizeof(prefix), TREES_PREFIX "%016" PRIx64 ".", serial->tag);
+	return starts_with(name, prefix);
+}
+
+int trees_move_aside(struct trees_serial *serial, int from, const char *name,
 		     int to, char ret[TREES_NAME_SIZE])
 {
 	int err;
 
 	do {
-		snprintf(ret, TREES_NAME_SIZE, "x-%" PRIu64,
-			 atomic_fetch_add(serial, 1));
+		trees_spare_name(serial, TREES_PREFIX, ret);
 		err = renameat2(from, name, to, ret, RENAME_NOREPLACE) < 0
 			? -errno : 0;
 	} while (err == -EEXIST);
@@ -54,7 +68,7 @@ static int open_to_empty(int at, const char *name, DIR **ret)
 	return err;
 }
 
-static int raise_to_top(_Atomic uint64_t *serial, int at, const char *name, int top)
+static int raise_to_top(struct trees_serial *serial, int at, const char *name, int top)
 {
 	char spare[TREES_NAME_SIZE];
 	int err = trees_move_aside(serial, at, name, top, spare);
@@ -77,7 +91,7 @@ static int remove_one(int at, const char *name)
 }
 
 /* The directory @name of @top loses all that it holds, some of it to @top. */
-static int empty_into_top(_Atomic uint64_t *serial, int top, const char *name)
+static int empty_into_top(struct trees_serial *serial, int top, const char *name)
 {
 	_cleanup_dir_ DIR *dir = NULL;
 	struct dirent *entry;
@@ -97,7 +111,7 @@ static int empty_into_top(_Atomic uint64_t *serial, int top, const char *name)
 }
 
 /* One pass over the top of the tree. */
-static int clear_top(_Atomic uint64_t *serial, int at, const char *name)
+static int clear_top(struct trees_serial *serial, int at, const char *name)
 {
 	_cleanup_dir_ DIR *top = NULL;
 	struct dirent *entry;
@@ -113,7 +127,7 @@ static int clear_top(_Atomic uint64_t *serial, int at, const char *name)
 	return err ? err : -errno;
 }
 
-int trees_remove(_Atomic uint64_t *serial, int at, const char *name)
+int trees_remove(struct trees_serial *serial, int at, const char *name)
 {
 	int err;
 

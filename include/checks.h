@@ -22,4 +22,10 @@ bool check_is_served(const char *path);
  */
 int check_resolve(char **path);
 
+/*
+ * The same for the directory that keeps the store, but the last name stays as it is,
+ * since what lies there is for others to judge.  NULL in @path is taken.
+ */
+int check_resolve_store(char **path);
+
 #endif

@@ -7,7 +7,6 @@
  * Files go class by class, and within a class the one that was not used for the
  * longest time first:
  *   abandoned   temporaries whose writer was killed: nobody will ever read them
- *   homeless    bytecode whose directory is gone
  *   cached      bytecode that could be made anew
  *
  * What counts as use is for the caller to say; see room.h.
@@ -18,7 +17,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum evict_class { EVICT_ABANDONED, EVICT_HOMELESS, EVICT_CACHED };
+enum evict_class { EVICT_ABANDONED, EVICT_CACHED };
 
 struct evict_candidate {
 	enum evict_class class;

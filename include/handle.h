@@ -78,6 +78,8 @@ void handles_unkeep_writer(struct handles *handles, struct inode *inode);
 struct handle *handles_take(struct handles *handles, struct inode *inode);
 /* The same unless it is pinned. */
 struct handle *handles_take_unpinned(struct handles *handles, struct inode *inode);
+/* Drops a cached handle whose file has no name any more, unless it is held or pinned. */
+void handles_drop_removed(struct handles *handles, struct inode *inode);
 /* Puts @fd, which it takes, into the cache if it is better than what is there;
  * @keep: as a writer it can't be opened again.  Returns 0 or -ENOMEM. */
 int handles_offer(struct handles *handles, struct inode *inode, int fd,

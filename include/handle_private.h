@@ -60,6 +60,9 @@ struct handle *handle_new(int fd, bool readable, bool writable);
 
 /* row.c, under handles->lock. */
 
+/* Whether its handle must stay. */
+bool row_is_held_locked(const struct inode *inode);
+
 /* Puts @inode into the row that it belongs to now, at its end. */
 void row_update_locked(struct handles *handles, struct inode *inode);
 /* Puts a writer to the end of those that a pass has looked at, or need not. */

@@ -29,6 +29,7 @@ struct opts {
 	bool auto_unmount;
 	bool fsname_given;
 	uint64_t size;		/* of the store, in bytes */
+	char *store;		/* owned; a directory to keep it in; NULL: a tmpfs */
 	uint64_t inodes;	/* of the store; 0: derived from size */
 	uint32_t max_threads;	/* 0: as many as CPUs */
 	uint32_t max_read;	/* of one request, in bytes; 0: the kernel's limit */

@@ -14,6 +14,9 @@
  */
 char *path_resolve(const char *path);
 
+/* The same, but with the last name as it is given, even if nothing has it. */
+char *path_resolve_parent(const char *path);
+
 /* Whether @path, resolved, lies in the directory @directory or is it. */
 bool path_is_within(const char *path, const char *directory);
 

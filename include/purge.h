@@ -17,9 +17,9 @@
 /*
  * Purges @directory, of the source, with all directories below it, those of mounts
  * below the source among them; a `__pycache__` alone.  The mount's root takes all that
- * the store holds.  Goes on after an error.  Returns 0, or the first negative errno:
- * -ENOTDIR when @directory is neither, -ELOOP where the tree is deeper than 1,000
- * levels.
+ * the store holds along, unless others use it too: see depot.h.  Goes on after an
+ * error.  Returns 0, or the first negative errno: -ENOTDIR when @directory is neither,
+ * -ELOOP where the tree is deeper than 1,000 levels.
  */
 int purge_tree(struct fs *fs, struct inode *directory);
 

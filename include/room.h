@@ -33,6 +33,22 @@ int room_make(struct fs *fs, uint64_t bytes, const struct file_id *keep);
  */
 bool room_try_again(struct fs *fs, int err, unsigned *tries);
 
+/*
+ * In a depot (depot.h), whose limits no kernel keeps, room is claimed before a file is
+ * written, and settled afterwards, whatever came of it; elsewhere both do nothing.
+ * @offset may be ROOM_AT_END.  Returns 0 or negative errno: -ENOSPC when the limit does
+ * not allow it, upon which nothing must be written.  Any thread.
+ */
+struct room_claim {
+	struct ledger *ledger;	/* NULL: nothing was claimed */
+	uint64_t bytes;
+	uint64_t before;	/* what the file took */
+};
+#define ROOM_AT_END (-1)
+int room_claim(struct fs *fs, const struct inode *inode, int fd, off_t offset,
+	       uint64_t size, struct room_claim *ret);
+void room_settle(const struct room_claim *claim, int fd);
+
 /* A file was used, which @fd is open for.  Other files than the store's are passed
  * over.  Any thread. */
 void room_note_use(struct inode *inode, int fd);

@@ -1,9 +1,12 @@
 /*
- * The store: a tmpfs of our own that holds what the rules keep off the source.
+ * The store: what the rules keep off the source lies there.
  *
- * It is mounted nowhere, so no path leads to it, and it is gone when the last
- * descriptor is closed.  The kernel keeps its limits: a write beyond them is
- * ENOSPC.
+ * By default it is a tmpfs of our own.  It is mounted nowhere, so no path leads to it,
+ * and it is gone when the last descriptor is closed.  The kernel keeps its limits: a
+ * write beyond them is ENOSPC.
+ *
+ * Or it is a directory of somebody's tmpfs, which is kept: see depot.h.  Then the
+ * limits are ours to keep, by claims.
  *
  * Below its root lie the shadows of the source's directories: see shadow.h.
  */
@@ -13,18 +16,34 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/statvfs.h>
 
 #include "identity.h"
+#include "trees.h"
+
+struct ledger;
 
 struct store {
-	int root;		/* O_PATH of the tmpfs; owned */
+	int root;		/* O_PATH of its directory; owned */
 	int empty;		/* O_PATH of a directory that stays empty; owned */
 	uint64_t dev;		/* st_dev of the tmpfs */
 	uint64_t size;		/* its limit in bytes */
 	uint64_t inodes;	/* its limit of files and directories */
-	_Atomic uint64_t serial;	/* names what is made or removed */
+	struct trees_serial serial;	/* names what is made or removed */
 	_Atomic bool left_behind;	/* something waits to be removed */
+
+	/* Of a depot alone. */
+	const char *path;	/* borrowed; NULL: a private tmpfs */
+	struct ledger *ledger;	/* owned */
+	int lock;		/* see depot.c; owned */
+	void (*leave)(struct store *store);	/* ends it */
 };
+
+/* Whether others may change it too. */
+static inline bool store_is_shared(const struct store *store)
+{
+	return store->path != NULL;
+}
 
 /* Inodes that are no caller's: the root and the empty directory. */
 enum { STORE_OWN_INODES = 2 };
@@ -44,9 +63,22 @@ struct store_usage {
 int store_create(struct store *ret, uint64_t size, uint64_t inodes);
 void store_destroy(struct store *store);
 
-/* A name in the root of the store that nothing has had since the store was made. */
-enum { STORE_SPARE_SIZE = 2 + 21 };
+/* For those who make one: sets limits and tag.  Returns 0 or negative errno. */
+int store_set_up(struct store *store, uint64_t size, uint64_t inodes);
+
+/*
+ * Claims room for @bytes and @inodes that are about to be made.  In a private store
+ * the kernel sees to that.  Returns 0 or -ENOSPC.  Any thread.
+ */
+int store_claim(struct store *store, uint64_t bytes, uint64_t inodes);
+
+/* A name in the root of the store that nothing has had, in whatever daemon. */
+enum { STORE_SPARE_SIZE = TREES_NAME_SIZE };
 void store_spare_name(struct store *store, char ret[STORE_SPARE_SIZE]);
+
+/* Whether @name is that of something in the making or on its way out, in whatever
+ * daemon. */
+bool store_is_passing(const char *name);
 
 /*
  * Removes what is called @name in the root of the store, with all below it, however
@@ -55,8 +87,11 @@ void store_spare_name(struct store *store, char ret[STORE_SPARE_SIZE]);
  */
 void store_remove(struct store *store, const char *name);
 
-/* What the kernel says is used, and a count of the files.  Goes through the whole
- * store.  Returns 0 or negative errno. */
+/* Turns what fstatvfs(2) says in the store into what it holds of its limits. */
+void store_limit(const struct store *store, struct statvfs *fs);
+
+/* What is used, as the kernel says or as is counted in a depot, and a count of the
+ * files.  Goes through the whole store.  Returns 0 or negative errno. */
 int store_usage(const struct store *store, struct store_usage *ret);
 
 #endif

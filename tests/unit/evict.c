@@ -10,14 +10,14 @@ enum { COUNT = 6 };
 static const struct evict_candidate files[COUNT] = {
 	{ EVICT_CACHED, 50, 4096, 0 },
 	{ EVICT_CACHED, 10, 4096, 1 },
-	{ EVICT_HOMELESS, 90, 8192, 2 },
+	{ EVICT_ABANDONED, 90, 8192, 2 },
 	{ EVICT_CACHED, 30, 4096, 3 },
 	{ EVICT_ABANDONED, 99, 4096, 4 },
 	{ EVICT_CACHED, 30, 65536, 5 },
 };
 
 /* In which all of them go: by class, by age, and the larger one first. */
-static const size_t order[COUNT] = { 4, 2, 1, 5, 3, 0 };
+static const size_t order[COUNT] = { 2, 4, 1, 5, 3, 0 };
 
 static size_t choose(uint64_t bytes, uint64_t inodes,
 		     struct evict_candidate ret[COUNT])
@@ -44,7 +44,8 @@ static void no_more_go_than_are_needed(void **state)
 	assert_int_equal(choose(0, 0, chosen), 0);
 	assert_int_equal(choose(1, 0, chosen), 1);
 	assert_int_equal(choose(4096, 0, chosen), 1);
-	assert_int_equal(choose(4097, 0, chosen), 2);
+	assert_int_equal(choose(8192, 0, chosen), 1);
+	assert_int_equal(choose(8193, 0, chosen), 2);
 	assert_int_equal(choose(0, 1, chosen), 1);
 	assert_int_equal(choose(0, 3, chosen), 3);
 	assert_int_equal(choose(1, 4, chosen), 4);

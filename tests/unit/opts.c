@@ -99,6 +99,7 @@ static void defaults_hold_when_nothing_is_said(void **state)
 	assert_true(opts.size == UINT64_C(256) << 20);
 	assert_int_equal(opts.inodes, 0);
 	assert_int_equal(opts.max_threads, 0);
+	assert_null(opts.store);
 	assert_int_equal(opts.names.also_count, 0);
 	assert_false(opts.foreground || opts.debug || opts.help || opts.version);
 	assert_false(opts.read_only || opts.allow_other || opts.fsname_given);
@@ -117,6 +118,7 @@ static bool is_seed(const struct opts *o) { return o->seed; }
 static bool is_hide(const struct opts *o) { return !o->seed; }
 static bool is_ro(const struct opts *o) { return o->read_only; }
 static bool is_other(const struct opts *o) { return o->allow_other; }
+static bool is_store(const struct opts *o) { return !strcmp(o->store, "/dev/shm/mine"); }
 static bool is_fsname(const struct opts *o) { return o->fsname_given; }
 
 static bool is_guarded(const struct opts *o) { return o->auto_unmount; }
@@ -146,6 +148,7 @@ static const struct {
 } effective[] = {
 	{ "size=64M", is_size, false },
 	{ "inodes=5000", is_inodes, false },
+	{ "store=/dev/shm/mine", is_store, false },
 	{ "also=.pytest_cache", is_also, false },
 	{ "ro", is_ro, false },
 	{ "existing=seed", is_seed, false },
@@ -274,6 +277,7 @@ static const struct {
 	{ "existing=", "'existing=': not valid, it takes hide or seed" },
 	{ "existing=show", "'existing=show': not valid, it takes hide or seed" },
 	{ "existing", "'existing': needs a value, as in existing=hide|seed" },
+	{ "store=", "'store=': not valid, it takes a directory" },
 	{ "also=", "'also=': not valid, it takes a name or glob" },
 	{ "also=a/b", "'also=a/b'" },
 	{ "also=..", "'also=..'" },

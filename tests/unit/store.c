@@ -319,16 +319,19 @@ static void any_depth_goes_with_two_descriptors(void **state)
 {
 	struct fixed *fixed = *state;
 	struct store store;
-	char name[16];
+	struct trees_serial serial;
+	char name[TREES_NAME_SIZE];
 	int fd;
 
 	assert_int_equal(store_create(&store, SIZE, 3 * DEEP), 0);
+	serial.tag = store.serial.tag;
+	serial.next = 0;
 	assert_int_equal(shadow_make(&store, SHADOW_CACHE, &some_id,
 					 fixed->model_fd, &fd), 0);
 	unit_chain(fd, DEEP);
 	for (int i = 0; i < WIDE; i++) {
 		/* Also names that the store would think of. */
-		snprintf(name, sizeof(name), "x-%d", i);
+		trees_spare_name(&serial, TREES_PREFIX, name);
 		assert_int_equal(mkdirat(fd, name, 0), 0);
 		int sub = openat(fd, name, O_PATH | O_CLOEXEC);
 		unit_chain(sub, 3);

@@ -1,0 +1,105 @@
+/*
+ * Tending a shared store.
+ */
+#include "tend.h"
+
+#include <time.h>
+
+#include "ledger.h"
+#include "util.h"
+
+enum { INTERVAL_SECONDS = 1 };
+
+struct tender {
+	struct fs *fs;		/* borrowed; does not change */
+	pthread_t thread;
+	pthread_mutex_t lock;	/* guards all below */
+	pthread_cond_t ended;
+	bool ending;
+};
+
+static void let_go(struct fs *fs)
+{
+	uint64_t *numbers;
+	size_t count;
+
+	if (inode_numbers(fs->inodes, &numbers, &count) < 0)
+		return;
+	for (size_t i = 0; i < count; i++) {
+		struct inode *inode = inode_get(fs->inodes, numbers[i]);
+
+		if (inode && inode_kind(inode) != INODE_SOURCE)
+			inode_close_removed(fs->inodes, inode);
+		inode_put(fs->inodes, inode);
+	}
+	free(numbers);
+}
+
+/* Waits for the next look; false at the end. */
+static bool pause_tending(struct tender *tender)
+{
+	struct timespec until;
+	bool ending;
+
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_sec += INTERVAL_SECONDS;
+	pthread_mutex_lock(&tender->lock);
+	while (!tender->ending &&
+	       pthread_cond_timedwait(&tender->ended, &tender->lock, &until) == 0)
+		;
+	ending = tender->ending;
+	pthread_mutex_unlock(&tender->lock);
+	return !ending;
+}
+
+static void *tend(void *data)
+{
+	struct tender *tender = data;
+	uint64_t seen = 0;
+
+	while (pause_tending(tender)) {
+		uint64_t claims = ledger_claims(tender->fs->store.ledger);
+
+		if (claims != seen)
+			let_go(tender->fs);
+		seen = claims;
+	}
+	return NULL;
+}
+
+int tender_create(struct tender **ret, struct fs *fs)
+{
+	struct tender *tender = calloc(1, sizeof(*tender));
+	pthread_condattr_t clock;
+	int err;
+
+	if (!tender)
+		return -ENOMEM;
+	tender->fs = fs;
+	pthread_mutex_init(&tender->lock, NULL);
+	pthread_condattr_init(&clock);
+	pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
+	pthread_cond_init(&tender->ended, &clock);
+	pthread_condattr_destroy(&clock);
+	err = thread_start(&tender->thread, tend, tender);
+	if (err) {
+		free(tender);
+		return err;
+	}
+	*ret = tender;
+	return 0;
+}
+
+void tender_destroy(struct tender *tender)
+{
+	if (!tender)
+		return;
+	pthread_mutex_lock(&tender->lock);
+	tender->ending = true;
+	pthread_cond_signal(&tender->ended);
+	pthread_mutex_unlock(&tender->lock);
+	pthread_join(tender->thread, NULL);
+	pthread_cond_destroy(&tender->ended);
+	pthread_mutex_destroy(&tender->lock);
+	free(tender);
+}
