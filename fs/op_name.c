@@ -105,6 +105,19 @@ static bool try_again(struct request *r, const struct place *place, int err,
 }
 
 /*
+ * Making room may have taken the note of the module's state along that was made on the
+ * way, as that of other bytecode which had to go.  It is made again, now that there is
+ * a file that needs it; without it, the file counts as stale.
+ */
+static void note_again(struct request *r, const struct place *place)
+{
+	_cleanup_place_ struct place again = { 0 };
+
+	if (place->kind == INODE_STORE)
+		(void)route(r->fs, r->inode, r->name, ROUTE_REPLACE, &again);
+}
+
+/*
  * Opened for reading and writing whatever the caller wants, since requests carry
  * no handle and the descriptor is kept for all of them.  Of the caller's flags only
  * O_EXCL matters here: the kernel sees to the others.
@@ -138,6 +151,7 @@ static int do_create(struct request *r, mode_t mode, int flags,
 		return -ESTALE;
 	if (err)
 		return err;
+	note_again(r, &place);
 	route_adopt(r->fs, r->inode, &place);
 	reply_module_changed(r, r->inode, r->name, true);
 	count_made(r->fs, &place);

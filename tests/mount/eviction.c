@@ -192,6 +192,26 @@ static void a_file_in_the_making_outlives_its_predecessor(void **state)
 	assert_holds(on(f, "a/__pycache__/m.data"), "kept");
 }
 
+/* Also when that goes to make room for it. */
+static void a_file_can_be_made_anew_however_full_it_is(void **state)
+{
+	struct fixture *f = *state;
+
+	KEEP(path, on(f, "a/__pycache__/m.cpython-311.pyc"));
+	KEEP(temporary, on(f, "a/__pycache__/m.cpython-311.pyc.1234"));
+	for (int others = 25; others < 40; others++) {
+		/* Of all that lies there it is the oldest. */
+		put(path, 1);
+		for (int i = 0; i < others; i++)
+			put(bytecode(f, i), 1);
+		put(temporary, 1);
+		assert_works(rename(temporary, path));
+		for (int i = 0; i < others; i++)
+			(void)unlink(bytecode(f, i));
+		assert_works(unlink(path));
+	}
+}
+
 static void an_abandoned_file_goes_first(void **state)
 {
 	const struct timespec old[2] = { { .tv_nsec = UTIME_NOW }, { .tv_sec = 1 } };
@@ -237,6 +257,7 @@ int main(void)
 		WITH(a_full_store_of_other_files_refuses, &one_mebibyte),
 		WITH(a_file_in_the_making_stays, &one_mebibyte),
 		WITH(a_file_in_the_making_outlives_its_predecessor, &one_mebibyte),
+		WITH(a_file_can_be_made_anew_however_full_it_is, &few_inodes),
 		WITH(an_abandoned_file_goes_first, &one_mebibyte),
 		WITH(whoever_has_it_open_is_told, &one_mebibyte),
 	};
