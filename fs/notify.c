@@ -19,7 +19,7 @@ struct message {
 	uint64_t number;
 	char *name;		/* owned: in that directory; NULL: the inode itself */
 	bool content;		/* of the inode: see notify_inode() */
-	struct message *next;
+	struct message *prev, *next;
 };
 
 struct notifier {
@@ -68,7 +68,7 @@ static void queue_message(struct notifier *notifier, uint64_t number,
 	message->number = number;
 	message->content = content;
 	pthread_mutex_lock(&notifier->lock);
-	LL_APPEND(notifier->queue, message);
+	DL_APPEND(notifier->queue, message);
 	notifier->queued_count++;
 	pthread_cond_signal(&notifier->queued);
 	pthread_mutex_unlock(&notifier->lock);
@@ -114,7 +114,7 @@ static struct message *next_message(struct notifier *notifier)
 		pthread_cond_wait(&notifier->queued, &notifier->lock);
 	message = notifier->queue;
 	if (message)
-		LL_DELETE(notifier->queue, message);
+		DL_DELETE(notifier->queue, message);
 	pthread_mutex_unlock(&notifier->lock);
 	return message;
 }

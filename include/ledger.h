@@ -7,7 +7,7 @@
  * all of them together.  It only grows: what goes is found out by counting when it
  * seems full, which is what making room does anyway.  So it may say too much, never
  * too little, but for what one write takes beyond its claim (huge pages), and for what
- * has lost its names while it is open.
+ * has lost its names while it is open.  (Its owner, who truncates it, ends the daemons.)
  *
  * Any thread and process; no locks but the one below.
  */
