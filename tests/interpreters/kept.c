@@ -12,7 +12,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <sys/xattr.h>
 #include <time.h>
 #include <unistd.h>
@@ -55,9 +57,11 @@ static pid_t daemon_of(const char *mountpoint)
 	return pid;
 }
 
+/* Daemons are adopted: see main(). */
 static bool is_gone(void *pid)
 {
-	return kill(*(pid_t *)pid, 0) < 0 && errno == ESRCH;
+	return waitpid(*(pid_t *)pid, NULL, WNOHANG) == *(pid_t *)pid ||
+		(kill(*(pid_t *)pid, 0) < 0 && errno == ESRCH);
 }
 
 static void end(void)
@@ -125,8 +129,10 @@ static void import_and_kill(const struct project *project, long nanoseconds)
 		nanosleep(&moment, NULL);
 		_exit(kill(daemon, SIGKILL) < 0);
 	}
+	assert_true(killer > 0);
 	command = command_run(&options, argv);
 	command_free(&command);
+	assert_int_equal(waitpid(killer, NULL, 0), killer);
 	assert_true(eventually(20, is_gone, &daemon));
 	assert_int_equal(umount2(place.mnt, MNT_DETACH), 0);
 }
@@ -188,6 +194,7 @@ int main(void)
 
 	if (skip)
 		return skip;
+	prctl(PR_SET_CHILD_SUBREAPER, 1);
 	result = pythons_run("kept", promises, sizeof(promises) / sizeof(*promises));
 	if (*place.top)
 		end();
