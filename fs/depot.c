@@ -155,7 +155,7 @@ static void sweep(struct store *store)
 	}
 }
 
-/* The lock on the directory; a new one is counted. */
+/* Whoever is alone begins it anew.  For a new one the store is counted. */
 static int open_ledger(struct store *store, bool alone)
 {
 	struct ledger_sums before;

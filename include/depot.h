@@ -21,7 +21,7 @@
  *   rest was written without an error, and take a file for stale whose time is not
  *   the module's.  Such a file is swept away too.
  * - Jython writes X$py.class under its own name, and nothing tells whether it is whole.
- *   So none is kept for the next mount.
+ *   So whoever sweeps keeps none.  (While another daemon lives nobody sweeps.)
  * - Stamps come before the bytecode; bytecode without one is never served.
  * Files of other kinds are as whole as their writers have made them.
  */
