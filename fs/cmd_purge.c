@@ -42,6 +42,9 @@ static int ask(int fd, const char *module, const char *path)
 		return refuse(path, errno == ENOTDIR ?
 			      "kept by a program itself, not a directory of the source" :
 			      strerror(errno));
+	/* Until the kernel has heard of it too. */
+	while (getxattr(name, PURGE_NAME, NULL, 0) < 0 && errno == EAGAIN)
+		;
 	return 0;
 }
 

@@ -84,10 +84,11 @@ void notify_name_later(struct notifier *notifier, uint64_t parent, const char *n
 	queue_message(notifier, parent, name, false);
 }
 
-void notify_flush(struct notifier *notifier)
+bool notify_flush(struct notifier *notifier)
 {
 	struct timespec until;
 	uint64_t goal;
+	bool done;
 
 	clock_gettime(CLOCK_MONOTONIC, &until);
 	until.tv_nsec += MAX_FLUSH_NANOSECONDS;
@@ -101,7 +102,9 @@ void notify_flush(struct notifier *notifier)
 		if (pthread_cond_timedwait(&notifier->done, &notifier->lock,
 					   &until) == ETIMEDOUT)
 			break;
+	done = notifier->done_count >= goal;
 	pthread_mutex_unlock(&notifier->lock);
+	return done;
 }
 
 /* Waits for a message, which the caller owns; NULL at the end. */

@@ -21,7 +21,10 @@
 #define STATUS_NAME "user.pycachefs.status"
 
 /* Virtual, of every directory, in no list: `purge` sets it, to the name of a module or
- * to nothing for all below.  The kernel lets do so who may write the directory. */
+ * to nothing for all below.  The kernel lets do so who may write the directory.
+ * Getting it says EAGAIN until the kernel has heard of what went, then ENODATA: while
+ * it is set, the kernel holds the directory's lock, which it needs to hear of names in
+ * it (fs/xattr.c, vfs_setxattr()). */
 #define PURGE_NAME "user.pycachefs.purge"
 
 static const char acl_prefix[] = "system.posix_acl_";
@@ -89,11 +92,8 @@ static bool follows(const struct request *r)
 
 static int purge(struct request *r, const char *module, size_t length)
 {
-	int err = length ? purge_module(r->fs, r->inode, module, length)
-			 : purge_tree(r->fs, r->inode);
-
-	r->fs->words_sent(r->fs->notifier);
-	return err;
+	return length ? purge_module(r->fs, r->inode, module, length)
+		      : purge_tree(r->fs, r->inode);
 }
 
 /* Whether the ACL at @path has entries that don't show: to set another would take
@@ -192,6 +192,10 @@ void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
 	BEGIN_REQUEST(r, req, FS_GETXATTR, ino, NULL);
 	if (is_virtual(&r, name)) {
 		answer_status(&r, size);
+		return;
+	}
+	if (strcmp(name, PURGE_NAME) == 0) {
+		reply_error(&r, r.fs->words_sent(r.fs->notifier) ? -ENODATA : -EAGAIN);
 		return;
 	}
 	_cleanup_free_ char *value = malloc(size ? size : 1);

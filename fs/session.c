@@ -382,9 +382,9 @@ static void name_gone(void *notifier, uint64_t directory, const char *name)
 	notify_name_later(notifier, directory, name);
 }
 
-static void words_sent(void *notifier)
+static bool words_sent(void *notifier)
 {
-	notify_flush(notifier);
+	return notify_flush(notifier);
 }
 
 static void *settle(void *data)

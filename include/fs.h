@@ -66,14 +66,15 @@ struct fs {
 	 * @attr_changed tells the kernel, soon, to ask for attributes again;
 	 * @content_changed, to read the file again;
 	 * @name_gone, that a name in the directory of that number is no more.
-	 * @words_sent waits until the kernel has heard what was said until now.
+	 * @words_sent waits a moment until the kernel has heard what was said until
+	 * now, and tells whether it has.
 	 */
 	int (*watch)(void *watcher, struct inode *directory, int fd);
 	void *watcher;
 	void (*attr_changed)(void *notifier, uint64_t number);
 	void (*content_changed)(void *notifier, uint64_t number);
 	void (*name_gone)(void *notifier, uint64_t directory, const char *name);
-	void (*words_sent)(void *notifier);
+	bool (*words_sent)(void *notifier);
 	void *notifier;
 	_Atomic bool watching;		/* whether caching without limit is honest */
 	const char *not_watching;	/* if not, why; static */

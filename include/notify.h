@@ -47,8 +47,9 @@ void notify_name_later(struct notifier *notifier, uint64_t parent,
 /*
  * Waits until all that was queued before is sent, so that an answer can come after
  * it; but no longer than a tenth of a second: sending may need a lock of the kernel's
- * that another request holds, and that one a thread to serve it.
+ * that another request holds, and that one a thread to serve it.  Returns whether all
+ * is sent.
  */
-void notify_flush(struct notifier *notifier);
+bool notify_flush(struct notifier *notifier);
 
 #endif

@@ -50,7 +50,14 @@ static void keep_all(const struct fixture *f)
 
 static int purge(const struct fixture *f, const char *directory, const char *module)
 {
-	return setxattr(on(f, directory), NAME, module, strlen(module), 0);
+	KEEP(path, on(f, directory));
+	int result = setxattr(path, NAME, module, strlen(module), 0), err = errno;
+
+	/* Until the kernel has heard of it too. */
+	while (!result && getxattr(path, NAME, NULL, 0) < 0 && errno == EAGAIN)
+		;
+	errno = err;
+	return result;
 }
 
 /* Fails unless exactly those of @kept that begin with @prefix are gone. */
