@@ -21,7 +21,8 @@
 static void print_help(void)
 {
 	printf("usage: pycachefs [-f] [-d] [-o OPT,...] SOURCE [MOUNTPOINT]\n"
-	       "       pycachefs run [-v] [-o OPT,...] [--source DIR]... [--] COMMAND [ARG...]\n"
+	       "       pycachefs run [-v] [-o OPT,...] [--store DIR] [--source DIR]...\n"
+	       "                     [--] COMMAND [ARG...]\n"
 	       "       pycachefs status [--json] [MOUNTPOINT...]\n"
 	       "       pycachefs purge PATH...\n"
 	       "       pycachefs unmount [--lazy] MOUNTPOINT\n"

@@ -1,5 +1,6 @@
 /*
- * pycachefs run [-v] [-o OPT,...] [--source DIR]... [--] COMMAND [ARG...]
+ * pycachefs run [-v] [-o OPT,...] [--store DIR] [--source DIR]...
+ *               [--] COMMAND [ARG...]
  *
  * This process becomes COMMAND, as that of env(1) does: so its process id, terminal,
  * signals and exit status are COMMAND's without anybody to hand them on, and to kill
@@ -41,13 +42,15 @@ struct run {
 	struct place *places;		/* owned */
 	size_t count;
 	char **command;
+	char *store;			/* owned; a word for -o, of --store */
 	char *cwd;			/* owned; NULL: has been removed */
 	bool verbose, help;
 	bool held[3];			/* standard descriptors that were closed */
 };
 
 static const char usage[] =
-	"usage: pycachefs run [-v] [-o OPT,...] [--source DIR]... [--] COMMAND [ARG...]";
+	"usage: pycachefs run [-v] [-o OPT,...] [--store DIR] [--source DIR]... "
+	"[--] COMMAND [ARG...]";
 
 static void print_help(void)
 {
@@ -57,6 +60,7 @@ static void print_help(void)
 	       "nobody but COMMAND and what it starts can see.  Needs no root.\n"
 	       "\n"
 	       "  --source DIR         what is mounted; may be repeated\n"
+	       "  --store DIR          the same as -o store=DIR, also where DIR has a comma\n"
 	       "  -v                   say at the end what was redirected\n"
 	       "  -o OPT,...           see pycachefs --help\n"
 	       "\n"
@@ -103,11 +107,24 @@ static void drop_place(struct run *run, size_t i)
 		(run->count - i) * sizeof(*run->places));
 }
 
+/* What separates words of -o means nothing here. */
+static int set_store(struct run *run, const char *path)
+{
+	_cleanup_free_ char *word = NULL;
+
+	if (asprintf(&word, "store=%s", path) < 0)
+		return -ENOMEM;
+	free(run->store);
+	run->store = NULL;
+	return fuse_opt_add_opt_escaped(&run->store, word) < 0 ? -ENOMEM : 0;
+}
+
 /* Reads the words before COMMAND; those of -o are put into @words for opts_parse(). */
 static int read_words(struct run *run, int argc, char **argv, char **words)
 {
 	static const struct option options[] = {
 		{ "source", required_argument, NULL, 's' },
+		{ "store", required_argument, NULL, 'S' },
 		{ "verbose", no_argument, NULL, 'v' },
 		{ "help", no_argument, NULL, 'h' },
 		{ 0 },
@@ -127,6 +144,9 @@ static int read_words(struct run *run, int argc, char **argv, char **words)
 			words[count++] = dash_o;
 			words[count++] = optarg;
 			break;
+		case 'S':
+			err = set_store(run, optarg);
+			break;
 		case 'v':
 			run->verbose = true;
 			break;
@@ -142,6 +162,10 @@ static int read_words(struct run *run, int argc, char **argv, char **words)
 				 argv[optind - 1]);
 			return -EINVAL;
 		}
+	}
+	if (run->store) {
+		words[count++] = dash_o;
+		words[count++] = run->store;
 	}
 	run->command = argv + optind;
 	return err;
@@ -440,6 +464,7 @@ int cmd_run(int argc, char **argv)
 	for (size_t i = 0; i < run.count; i++)
 		free(run.places[i].path);
 	free(run.places);
+	free(run.store);
 	free(run.cwd);
 	opts_clear(&run.opts);
 	return status;
