@@ -155,58 +155,76 @@ static void sweep(struct store *store)
 	}
 }
 
-/* Whoever is alone begins it anew.  For a new one the store is counted. */
-static int open_ledger(struct store *store, bool alone)
+/* A new ledger begins with what lies in the store. */
+static int open_ledger(struct store *store)
 {
 	struct ledger_sums before;
 	struct store_usage usage;
 	bool is_new;
 	int err;
 
-	if (alone)
-		ledger_remove(store->root);
+	ledger_close(store->ledger);
+	store->ledger = NULL;
 	err = ledger_open(&store->ledger, store->root, &is_new);
-	if (!err && is_new)
-		err = store_usage(store, &usage);
 	if (err || !is_new)
 		return err;
+	/* First, so that claims made meanwhile count twice rather than not at all. */
 	before = ledger_read(store->ledger);
-	ledger_correct(store->ledger, (int64_t)(usage.used - before.bytes),
-		       (int64_t)(usage.inodes_used - before.inodes));
-	return 0;
+	err = store_usage(store, &usage);
+	if (!err)
+		ledger_correct(store->ledger, (int64_t)(usage.used - before.bytes),
+			       (int64_t)(usage.inodes_used - before.inodes));
+	return err;
 }
 
-/* Joins those who use the store; sweeps when there are none. */
-static int join(struct store *store)
+static int open_empty(struct store *store)
 {
-	bool alone = flock(store->lock, LOCK_EX | LOCK_NB) == 0;
-	int err;
-
-	if (!alone && (errno != EWOULDBLOCK || flock(store->lock, LOCK_SH) < 0))
-		return -errno;
-	if (alone)
-		sweep(store);
 	if (mkdirat(store->root, "empty", 0500) < 0 && errno != EEXIST)
+		return -errno;
+	/* Whatever the umask was. */
+	if (fchmodat(store->root, "empty", 0500, 0) < 0)
 		return -errno;
 	store->empty = openat(store->root, "empty",
 			      O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (store->empty < 0)
+	return store->empty < 0 ? -errno : 0;
+}
+
+/* Removes what nobody uses: nobody but us. */
+static void clear(struct store *store)
+{
+	sweep(store);
+	ledger_remove(store->root);
+	(void)unlinkat(store->root, "empty", AT_REMOVEDIR);
+}
+
+/*
+ * Joins those who use the store; clears it when there are none.  A lock that is ours
+ * alone does not become a shared one at one stroke (flock(2)): others may come in
+ * between, clear once more and go.  We have written nothing by then, and what is
+ * opened afterwards stays.
+ */
+static int join(struct store *store)
+{
+	bool alone = flock(store->lock, LOCK_EX | LOCK_NB) == 0;
+	int err = 0;
+
+	if (!alone && errno != EWOULDBLOCK)
 		return -errno;
-	err = open_ledger(store, alone);
-	/* Not at one stroke (flock(2)): who comes in between sweeps once more, before
-	 * we write anything. */
-	if (!err && alone && flock(store->lock, LOCK_SH) < 0)
+	if (alone) {
+		clear(store);
+		err = open_ledger(store);
+	}
+	if (!err && flock(store->lock, LOCK_SH) < 0)
 		err = -errno;
-	return err;
+	if (!err)
+		err = open_ledger(store);
+	return err ? err : open_empty(store);
 }
 
 static void leave(struct store *store)
 {
-	if (flock(store->lock, LOCK_EX | LOCK_NB) == 0) {
-		sweep(store);
-		ledger_remove(store->root);
-		(void)unlinkat(store->root, "empty", AT_REMOVEDIR);
-	}
+	if (flock(store->lock, LOCK_EX | LOCK_NB) == 0)
+		clear(store);
 	close(store->lock);
 	store->lock = -1;
 }

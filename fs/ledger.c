@@ -7,6 +7,7 @@
 #include <stdatomic.h>
 #include <sys/file.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 
 #include "util.h"
 
@@ -39,6 +40,9 @@ int ledger_open(struct ledger **ret, int root, bool *ret_new)
 				    O_CLOEXEC, 0600);
 		is_new = true;
 	}
+	/* Whatever the umask was: others open it too. */
+	if (ledger->fd >= 0 && is_new)
+		(void)fchmod(ledger->fd, 0600);
 	/* Memory of its own now, since a tmpfs that is full later gives SIGBUS. */
 	if (ledger->fd < 0 || fallocate(ledger->fd, 0, 0, LEDGER_SIZE) < 0)
 		err = -errno;

@@ -11,6 +11,8 @@
  * - What another daemon removes may be open here: tend.c lets go of it.
  * - A lock on DIR is shared by all who use it.  Whoever gets it alone, at the start or
  *   at the end, sweeps away what was left half-made.
+ * - What a daemon has moved aside to remove is its own to remove (trees_is_aside()), or
+ *   is swept away by who is alone.
  *
  * What a daemon that is killed leaves behind is never served as whole bytecode, since
  * every writer sees to that as it does on any filesystem, where it may be killed too:
