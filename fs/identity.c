@@ -48,8 +48,7 @@ static bool type_has_fine_times(long type)
 }
 
 /* Finds or adds @dev.  Returns its index, or negative errno. */
-static int device_index_locked(struct devices *devices, uint64_t dev,
-			       long type)
+static int device_index_locked(struct devices *devices, uint64_t dev, long type)
 {
 	for (unsigned i = 0; i < devices->count; i++)
 		if (devices->known[i].dev == dev)
@@ -60,7 +59,7 @@ static int device_index_locked(struct devices *devices, uint64_t dev,
 		return -ENOMEM;
 	known[devices->count] = (struct device){
 		.dev = dev,
-		.is_overlay = type == OVERLAYFS_SUPER_MAGIC,
+		.type = type,
 		.fine_times = type_has_fine_times(type),
 	};
 	devices->known = known;
@@ -69,7 +68,7 @@ static int device_index_locked(struct devices *devices, uint64_t dev,
 
 /* Whether @dev is known; if so, also what it is. */
 static bool device_find(struct devices *devices, uint64_t dev,
-			unsigned *ret_index, bool *ret_overlay)
+			unsigned *ret_index, long *ret_type)
 {
 	bool found = false;
 
@@ -78,7 +77,7 @@ static bool device_find(struct devices *devices, uint64_t dev,
 		if (devices->known[i].dev != dev)
 			continue;
 		*ret_index = i;
-		*ret_overlay = devices->known[i].is_overlay;
+		*ret_type = devices->known[i].type;
 		found = true;
 	}
 	pthread_mutex_unlock(&devices->lock);
@@ -90,10 +89,13 @@ static int device_is_overlay(struct devices *devices, uint64_t dev, int at,
 {
 	struct statfs fs;
 	unsigned index;
+	long type;
 	int err;
 
-	if (device_find(devices, dev, &index, ret))
+	if (device_find(devices, dev, &index, &type)) {
+		*ret = type == OVERLAYFS_SUPER_MAGIC;
 		return 0;
+	}
 	_cleanup_close_ int fd = *name
 		? openat(at, name, O_PATH | O_NOFOLLOW | O_CLOEXEC)
 		: fcntl(at, F_DUPFD_CLOEXEC, 0);
@@ -116,6 +118,14 @@ bool device_has_fine_times(struct devices *devices, uint64_t dev)
 			fine = devices->known[i].fine_times;
 	pthread_mutex_unlock(&devices->lock);
 	return fine;
+}
+
+bool device_is_fuse(struct devices *devices, uint64_t dev)
+{
+	unsigned index;
+	long type;
+
+	return device_find(devices, dev, &index, &type) && type == FUSE_SUPER_MAGIC;
 }
 
 int file_handle_get(int at, const char *name, union any_handle *ret)
@@ -219,13 +229,13 @@ uint64_t shown_ino(struct devices *devices, uint64_t dev, uint64_t ino)
 {
 	const uint64_t marks = INO_STORE | INO_SHADOW;
 	unsigned index = 0;
-	bool is_overlay;
+	long type;
 
 	/* No source's number may look like the store's; overlayfs with many layers
 	 * has some that large. */
 	if (ino & marks)
 		ino = (ino & ~marks) ^ (ino & marks) >> 5;
-	if (!device_find(devices, dev, &index, &is_overlay) || index == 0)
+	if (!device_find(devices, dev, &index, &type) || index == 0)
 		return ino;
 	return ino ^ ((uint64_t)(index & 0xfff) << 48);
 }

@@ -11,6 +11,7 @@
 
 #include "attr.h"
 #include "entry.h"
+#include "names.h"
 #include "ops.h"
 #include "reply.h"
 #include "route.h"
@@ -30,6 +31,7 @@ struct listing {
 	bool plus;		/* with attributes, each entry a lookup */
 	int fd;
 	uint64_t dev;
+	int64_t skip;		/* leave out all up to this offset; 0: nothing */
 	char *buffer;		/* the answer; owned */
 	size_t size, used;
 };
@@ -63,10 +65,14 @@ static void look_up(struct listing *listing, const char *name,
 {
 	struct fs *fs = listing->r->fs;
 	struct inode *parent = listing->r->inode;
+	bool source = inode_kind(parent) == INODE_SOURCE;
+	char module[NAME_SIZE];
 	struct place place = {
-		.kind = inode_kind(parent) == INODE_SOURCE ? INODE_SOURCE : INODE_STORE,
+		.kind = source ? INODE_SOURCE : INODE_STORE,
 		.dirfd = listing->fd,
 		.name = name,
+		.depends = source && names_classify(&fs->opts->names, name,
+						    module) == NAME_BYTECODE,
 	};
 
 	if (entry_find(fs, parent, &place, ret) < 0)
@@ -123,6 +129,11 @@ static bool add_entries(struct listing *listing, const char *read, size_t length
 		const struct linux_dirent *entry = (const void *)(read + at);
 
 		at += entry->d_reclen;
+		if (listing->skip) {
+			if (entry->d_off == listing->skip)
+				listing->skip = 0;
+			continue;
+		}
 		if (may_hide && route_hides(r->fs, inode_id(r->inode), listing->fd,
 					    entry->d_name))
 			continue;
@@ -165,10 +176,15 @@ static int do_list(struct listing *listing, off_t offset)
 	listing->buffer = malloc(listing->size);
 	if (!listing->buffer)
 		return -ENOMEM;
-	if (fstat(listing->fd, &st) < 0 ||
-	    (offset && lseek(listing->fd, offset, SEEK_SET) < 0))
+	if (fstat(listing->fd, &st) < 0)
 		return -errno;
 	listing->dev = st.st_dev;
+	/* FUSE filesystems need not be able to go on in a directory that was just
+	 * opened: sshfs aborts (sshfs.c, sftp_readdir_async()). */
+	if (device_is_fuse(&listing->r->fs->devices, st.st_dev))
+		listing->skip = offset;
+	else if (offset && lseek(listing->fd, offset, SEEK_SET) < 0)
+		return -errno;
 	return fill_listing(listing);
 }
 

@@ -31,7 +31,7 @@ struct devices {
 	pthread_mutex_t lock;	/* guards all below */
 	struct device {
 		uint64_t dev;
-		bool is_overlay;
+		long type;	/* as statfs(2) tells it */
 		bool fine_times;
 	} *known;		/* owned */
 	unsigned count;
@@ -60,6 +60,9 @@ int identify_statx(struct devices *devices, int at, const char *name,
 bool device_has_fine_times(struct devices *devices, uint64_t dev);
 
 void stat_from_statx(const struct statx *from, struct stat *ret);
+
+/* Whether the filesystem @dev is FUSE; false where it was not met by identify(). */
+bool device_is_fuse(struct devices *devices, uint64_t dev);
 
 /*
  * The inode number to show for a file of the source.  A mount has one device
