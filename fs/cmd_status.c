@@ -166,9 +166,26 @@ static void print_requests(const json_t *requests)
 	json_decref(copy);
 }
 
-static void print_mount(const json_t *mount)
+static void print_coherence(const json_t *mount)
 {
 	const json_t *coherence = json_object_get(mount, "coherence");
+	json_int_t unwatched = number(mount, "coherence", "unwatched");
+
+	if (strcmp(text(coherence, "kind"), "watch") != 0) {
+		printf("  coherence   time limit of %g s: %s\n",
+		       json_number_value(json_object_get(coherence, "seconds")),
+		       text(coherence, "reason"));
+		return;
+	}
+	printf("  coherence   changes behind the mount are watched");
+	if (unwatched)
+		printf(", but not in %lld directories, which have a time limit",
+		       (long long)unwatched);
+	putchar('\n');
+}
+
+static void print_mount(const json_t *mount)
+{
 	const json_t *store = json_object_get(mount, "store");
 	const char *path = json_string_value(json_object_get(store, "path"));
 	char used[32], size[32], bytes[32];
@@ -197,12 +214,7 @@ static void print_mount(const json_t *mount)
 	printf("  redirected  %lld files, %s\n",
 	       (long long)number(mount, "redirected", "files"),
 	       readable(number(mount, "redirected", "bytes"), bytes));
-	if (strcmp(text(coherence, "kind"), "watch") == 0)
-		puts("  coherence   changes behind the mount are watched");
-	else
-		printf("  coherence   time limit of %g s: %s\n",
-		       json_number_value(json_object_get(coherence, "seconds")),
-		       text(coherence, "reason"));
+	print_coherence(mount);
 	printf("  inodes      %lld known, %lld of %lld descriptors open\n",
 	       (long long)number(mount, "inodes", "known"),
 	       (long long)number(mount, "inodes", "descriptors"),

@@ -104,6 +104,8 @@ int entry_open(struct fs *fs, struct inode *parent, const struct place *place,
 	err = inode_lookup(fs->inodes, &seen, &inode);
 	if (err)
 		return err;
+	if (opened->open_for == HANDLE_PATH)
+		fresh_reader(fs, inode);
 	if (S_ISDIR(attr.st_mode) && !inode_is_watched(inode)) {
 		err = complete(fs, parent, place, inode, ret);
 	} else {

@@ -14,8 +14,15 @@
  */
 #include "fresh.h"
 
+#include "util.h"
+
 /* A year: the kernel counts in jiffies, and nobody will wait for it to end. */
 static const double unlimited = 365 * 86400.0;
+
+void fresh_asked(struct inode *directory)
+{
+	inode_note_asked(directory, milliseconds());
+}
 
 void fresh_watch(struct fs *fs, struct inode *directory)
 {
@@ -59,9 +66,20 @@ double fresh_attr(struct fs *fs, const struct inode *inode)
 	if (!atomic_load(&fs->watching) ||
 	    (inode_kind(inode) != INODE_SOURCE && store_is_shared(&fs->store)))
 		return fs->timeout;
-	if (inode_kind(inode) == INODE_STORE || inode_is_watched(inode) ||
-	    inode_parent_watched(fs->inodes, inode))
+	switch (inode_kind(inode)) {
+	case INODE_SOURCE:
+		/* A directory's parent does not hear of what is made in it, which
+		 * its times tell, and by these the kernel judges its listing. */
+		return (inode_type(inode) == S_IFDIR
+			? inode_is_watched(inode)
+			: inode_parent_watched(fs->inodes, inode))
+			? unlimited : fs->timeout;
+	case INODE_SHADOW:
+		return inode_parent_watched(fs->inodes, inode) ? unlimited
+							       : fs->timeout;
+	case INODE_STORE:
 		return unlimited;
+	}
 	return fs->timeout;
 }
 
@@ -88,4 +106,10 @@ void fresh_pages(struct fs *fs, struct inode *inode, const struct stat *attr)
 		return;
 	fs->content_changed(fs->notifier, inode_number(inode));
 	fs->words_sent(fs->notifier);
+}
+
+void fresh_reader(struct fs *fs, struct inode *inode)
+{
+	if (inode_kind(inode) == INODE_SOURCE && fresh_attr(fs, inode) < unlimited)
+		inode_drop_reader(fs->inodes, inode);
 }

@@ -14,6 +14,8 @@
 #include "inode_private.h"
 #include "util.h"
 
+#include <utlist.h>
+
 enum {
 	/* The deepest chain of names that is followed: PATH_MAX / 2.  A chain can
 	 * be a loop where directories were moved behind the mount. */
@@ -251,6 +253,45 @@ void handles_drop_removed(struct handles *handles, struct inode *inode)
 	}
 	handle_put(handle);
 	handle_put(dropped);
+}
+
+struct handle *handles_peek(struct handles *handles, struct inode *inode)
+{
+	struct handle *handle;
+
+	pthread_mutex_lock(&handles->lock);
+	handle = inode->handle && !inode->pinned ? handle_ref(inode->handle) : NULL;
+	pthread_mutex_unlock(&handles->lock);
+	return handle;
+}
+
+void handles_drop_reader(struct handles *handles, struct inode *inode)
+{
+	struct handle *handle = NULL;
+
+	pthread_mutex_lock(&handles->lock);
+	if (inode->handle && inode->handle->readable && inode->row == ROW_PLAIN &&
+	    inode->type == S_IFREG)
+		handle = row_detach_locked(handles, inode);
+	pthread_mutex_unlock(&handles->lock);
+	handle_put(handle);
+}
+
+void handles_drop_directories(struct handles *handles)
+{
+	struct handle *dropped = NULL, *handle, *next_handle;
+	struct inode *inode, *next;
+
+	pthread_mutex_lock(&handles->lock);
+	DL_FOREACH_SAFE2(handles->rows[ROW_PLAIN].first, inode, next, row_next) {
+		if (inode->type != S_IFDIR || inode_kind(inode) != INODE_SOURCE)
+			continue;
+		handle = row_detach_locked(handles, inode);
+		LL_PREPEND(dropped, handle);
+	}
+	pthread_mutex_unlock(&handles->lock);
+	LL_FOREACH_SAFE(dropped, handle, next_handle)
+		handle_put(handle);
 }
 
 int handles_offer(struct handles *handles, struct inode *inode, int fd,

@@ -476,6 +476,21 @@ void inode_close_removed(struct inode_table *table, struct inode *inode)
 	handles_drop_removed(table->handles, inode);
 }
 
+struct handle *inode_peek(struct inode_table *table, struct inode *inode)
+{
+	return handles_peek(table->handles, inode);
+}
+
+void inode_drop_reader(struct inode_table *table, struct inode *inode)
+{
+	handles_drop_reader(table->handles, inode);
+}
+
+void inode_drop_directories(struct inode_table *table)
+{
+	handles_drop_directories(table->handles);
+}
+
 uint64_t inode_number(const struct inode *inode)
 {
 	return inode->number;
@@ -524,20 +539,15 @@ void inode_table_on_free(struct inode_table *table,
 	table->on_free_data = data;
 }
 
-int inode_numbers(struct inode_table *table, uint64_t **ret, size_t *ret_count)
+struct inode *inode_next(struct inode_table *table, uint32_t *cursor)
 {
-	uint64_t *numbers;
-	size_t count = 0;
+	struct inode *inode = NULL;
 
 	pthread_rwlock_rdlock(&table->lock);
-	numbers = malloc((table->known + 1) * sizeof(*numbers));
-	for (uint32_t slot = 0; numbers && slot < table->slot_count; slot++)
-		if (table->slots[slot].inode)
-			numbers[count++] = table->slots[slot].inode->number;
+	while (!inode && *cursor < table->slot_count)
+		inode = table->slots[(*cursor)++].inode;
+	if (inode)
+		inode_ref(inode);
 	pthread_rwlock_unlock(&table->lock);
-	if (!numbers)
-		return -ENOMEM;
-	*ret = numbers;
-	*ret_count = count;
-	return 0;
+	return inode;
 }

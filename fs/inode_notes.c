@@ -67,3 +67,13 @@ void inode_set_watched(struct inode *inode)
 {
 	atomic_store(&inode->watched, true);
 }
+
+void inode_note_asked(struct inode *directory, uint64_t milliseconds)
+{
+	atomic_store(&directory->asked, milliseconds);
+}
+
+uint64_t inode_asked(const struct inode *directory)
+{
+	return atomic_load(&directory->asked);
+}

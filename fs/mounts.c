@@ -35,22 +35,21 @@ static void unescape(char *text)
 /* Cuts the line into an entry that points into it; false for a strange line. */
 static bool parse_line(char *line, struct mount_entry *ret)
 {
+	int id, parent;
 	unsigned major, minor;
-	char *rest = line, *field = NULL, *id = NULL, *dev = NULL, *point = NULL;
+	char *rest = line, *field = NULL, *point = NULL;
 
 	for (int i = 0; i < 5; i++) {
 		field = strsep(&rest, " ");
 		if (!field)
 			return false;
-		if (i == 0)
-			id = field;
-		if (i == 2)
-			dev = field;
+		if ((i == 0 && sscanf(field, "%d", &id) != 1) ||
+		    (i == 1 && sscanf(field, "%d", &parent) != 1) ||
+		    (i == 2 && sscanf(field, "%u:%u", &major, &minor) != 2))
+			return false;
 		if (i == 4)
 			point = field;
 	}
-	if (sscanf(dev, "%u:%u", &major, &minor) != 2)
-		return false;
 	do
 		field = strsep(&rest, " ");
 	while (field && strcmp(field, "-") != 0);
@@ -60,34 +59,64 @@ static bool parse_line(char *line, struct mount_entry *ret)
 	unescape(point);
 	unescape(origin);
 	*ret = (struct mount_entry){
-		.id = atoi(id), .dev = makedev(major, minor),
-		.point = point, .type = type, .origin = origin,
+		.id = id,
+		.parent = parent,
+		.dev = makedev(major, minor),
+		.point = point,
+		.type = type,
+		.origin = origin,
 	};
 	return true;
 }
 
-int mounts_each(int (*each)(const struct mount_entry *entry, void *data),
-		void *data)
+static int each_line(FILE *file,
+		     int (*each)(const struct mount_entry *entry, void *data),
+		     void *data)
 {
-	FILE *file = fopen("/proc/self/mountinfo", "re");
 	_cleanup_free_ char *line = NULL;
 	struct mount_entry entry;
 	size_t size = 0;
 	ssize_t length;
 	int result = 0;
 
-	if (!file)
-		return -errno;
 	while (!result && (length = getline(&line, &size, file)) > 0) {
 		if (line[length - 1] == '\n')
 			line[length - 1] = '\0';
 		if (parse_line(line, &entry))
 			result = each(&entry, data);
 	}
-	if (!result && ferror(file))
-		result = -EIO;
+	return !result && ferror(file) ? -EIO : result;
+}
+
+int mounts_open(void)
+{
+	int fd = open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC);
+
+	return fd < 0 ? -errno : fd;
+}
+
+int mounts_each_in(int fd, int (*each)(const struct mount_entry *entry, void *data),
+		   void *data)
+{
+	_cleanup_close_ int copy = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+	FILE *file = copy < 0 ? NULL : fdopen(copy, "r");
+	int result;
+
+	if (!file)
+		return -errno;
+	steal_fd(&copy);
+	rewind(file);
+	result = each_line(file, each, data);
 	fclose(file);
 	return result;
+}
+
+int mounts_each(int (*each)(const struct mount_entry *entry, void *data),
+		void *data)
+{
+	_cleanup_close_ int fd = mounts_open();
+
+	return fd < 0 ? fd : mounts_each_in(fd, each, data);
 }
 
 /* Of Linux 6.8. */

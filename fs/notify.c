@@ -34,14 +34,35 @@ struct notifier {
 	bool stopping;
 };
 
-void notify_name(struct notifier *notifier, uint64_t parent, const char *name)
+static void count_sent(struct notifier *notifier)
 {
-	/* -ENOENT: the kernel does not hold it.  Then it has not touched the
-	 * directory either, so that is said in any case. */
+	atomic_fetch_add_explicit(notifier->sent, 1, memory_order_relaxed);
+}
+
+void notify_expire(struct notifier *notifier, uint64_t parent, const char *name)
+{
+	/* -ENOENT: the kernel does not hold it. */
 	(void)fuse_lowlevel_notify_expire_entry(notifier->session, parent, name,
 						strlen(name));
+	count_sent(notifier);
+}
+
+void notify_name(struct notifier *notifier, uint64_t parent, const char *name)
+{
+	/* A name that the kernel does not hold does not make it touch the directory
+	 * either, so that is said in any case. */
+	notify_expire(notifier, parent, name);
 	notify_inode(notifier, parent, true);
-	atomic_fetch_add_explicit(notifier->sent, 1, memory_order_relaxed);
+}
+
+void notify_gone(struct notifier *notifier, uint64_t parent, uint64_t number,
+		 const char *name)
+{
+	/* -ENOENT: forgotten already.  -ENOTEMPTY: a directory in which somebody has
+	 * something open; its names have been dropped all the same. */
+	(void)fuse_lowlevel_notify_delete(notifier->session, parent, number, name,
+					  strlen(name));
+	count_sent(notifier);
 }
 
 void notify_inode(struct notifier *notifier, uint64_t number, bool content)
@@ -49,7 +70,7 @@ void notify_inode(struct notifier *notifier, uint64_t number, bool content)
 	/* A negative offset leaves the pages: fuse_reverse_inval_inode(). */
 	(void)fuse_lowlevel_notify_inval_inode(notifier->session, number,
 					       content ? 0 : -1, 0);
-	atomic_fetch_add_explicit(notifier->sent, 1, memory_order_relaxed);
+	count_sent(notifier);
 }
 
 static void queue_message(struct notifier *notifier, uint64_t number,

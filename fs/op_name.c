@@ -5,6 +5,7 @@
 #include <fcntl.h>
 
 #include "entry.h"
+#include "fresh.h"
 #include "inode_spoil.h"
 #include "ops.h"
 #include "reply.h"
@@ -15,8 +16,10 @@
 static int do_lookup(struct request *r, struct fuse_entry_param *ret)
 {
 	_cleanup_place_ struct place place = { 0 };
-	int err = route(r->fs, r->inode, r->name, ROUTE_FIND, &place);
+	int err;
 
+	fresh_asked(r->inode);
+	err = route(r->fs, r->inode, r->name, ROUTE_FIND, &place);
 	if (!err)
 		err = request_whose(r, &place);
 	if (!err)

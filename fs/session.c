@@ -51,7 +51,7 @@ struct session {
 	struct mount_id own;	/* our mount; dev 0: could not be told, or elsewhere */
 	struct guard guard;
 	struct notifier *notifier;	/* owned */
-	struct watcher *watcher;	/* owned; NULL: a time limit instead */
+	struct watcher *watcher;	/* owned */
 	struct tender *tender;	/* owned; NULL: nobody else uses the store */
 	pthread_t settler;
 	bool settles;		/* it runs */
@@ -174,11 +174,9 @@ static int build(struct session *session, const struct opts *opts)
 				 &fs->devices, route_reopen, fs);
 	if (err)
 		return fail("inode table", err);
-	/* Less is no failure: then there is a time limit. */
 	fs->not_watching = "asked for by the option timeout";
-	if (!opts_has_timeout(opts))
-		(void)watcher_create(&session->watcher, fs, &fs->not_watching);
-	return 0;
+	err = watcher_create(&session->watcher, fs, !opts_has_timeout(opts));
+	return err ? fail("watcher", err) : 0;
 }
 
 static void demolish(struct session *session)
@@ -435,8 +433,7 @@ static int start_threads(struct session *session)
 	fs->name_gone = name_gone;
 	fs->words_sent = words_sent;
 	fs->notifier = session->notifier;
-	if (session->watcher)
-		err = watcher_start(session->watcher, session->notifier);
+	err = watcher_start(session->watcher, session->notifier);
 	if (!err && store_is_shared(&fs->store))
 		err = tender_create(&session->tender, fs);
 	if (!err)

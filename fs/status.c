@@ -5,6 +5,7 @@
 #include "status.h"
 
 #include <jansson.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "config.h"
@@ -30,10 +31,25 @@ static json_t *describe_store(struct fs *fs)
 			 "evictions", (json_int_t)atomic_load(&fs->figures.evictions));
 }
 
+/* Directories that the kernel knows and we could not mark. */
+static json_int_t count_unwatched(struct fs *fs)
+{
+	struct inode *inode;
+	json_int_t count = 0;
+
+	for (uint32_t at = 0; (inode = inode_next(fs->inodes, &at)); ) {
+		count += inode_kind(inode) == INODE_SOURCE &&
+			inode_type(inode) == S_IFDIR && !inode_is_watched(inode);
+		inode_put(fs->inodes, inode);
+	}
+	return count;
+}
+
 static json_t *describe_coherence(struct fs *fs)
 {
 	if (atomic_load(&fs->watching))
-		return json_pack("{s:s}", "kind", "watch");
+		return json_pack("{s:s, s:I}", "kind", "watch",
+				 "unwatched", count_unwatched(fs));
 	return json_pack("{s:s, s:f, s:s}",
 			 "kind", "timeout",
 			 "seconds", fs->timeout,

@@ -20,19 +20,13 @@ struct tender {
 
 static void let_go(struct fs *fs)
 {
-	uint64_t *numbers;
-	size_t count;
+	struct inode *inode;
 
-	if (inode_numbers(fs->inodes, &numbers, &count) < 0)
-		return;
-	for (size_t i = 0; i < count; i++) {
-		struct inode *inode = inode_get(fs->inodes, numbers[i]);
-
-		if (inode && inode_kind(inode) != INODE_SOURCE)
+	for (uint32_t at = 0; (inode = inode_next(fs->inodes, &at)); ) {
+		if (inode_kind(inode) != INODE_SOURCE)
 			inode_close_removed(fs->inodes, inode);
 		inode_put(fs->inodes, inode);
 	}
-	free(numbers);
 }
 
 /* Waits for the next look; false at the end. */

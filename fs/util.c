@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/xattr.h>
+#include <time.h>
 
 enum { MAX_DEPTH = 100 };
 
@@ -105,6 +106,14 @@ int copy_xattr(int from, int to, const char *name)
 		return errno == ENODATA || errno == EOPNOTSUPP ? 0 : -errno;
 	return setxattr(proc_name(to, path), name, value, (size_t)size, 0) < 0
 		? -errno : 0;
+}
+
+uint64_t milliseconds(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
 int thread_start(pthread_t *ret, void *(*run)(void *data), void *data)

@@ -2,151 +2,59 @@
  * The watcher: hears of changes made behind the mount.
  *
  * Kernel lore (Linux 6.18 and before):
- * - A mark lies on the directory's inode, so it follows renames, and it holds the
- *   inode in memory whether or not we hold a descriptor.
- * - An event names the directory by file handle, and what has changed in it by
- *   name.  A table leads from the handle to our inode.
  * - Merged events come once; more than 16,384 waiting ones are lost, of which one
  *   overflow event tells.
  * - A first lookup may read old attributes while the file is being changed, and
  *   reach the kernel after the news did, which then found nothing to forget.  So
  *   expire_entry comes first: it waits for the directory's lock, which a lookup in
  *   progress holds, and inval_inode then finds the inode (fs/fuse/dir.c,
- *   fuse_reverse_inval_entry()).
+ *   fuse_reverse_inval_entry()).  A lookup that holds no lock is what echoes are for.
+ * - /proc/self/mountinfo tells by POLLPRI that mounts came or went.
  *
- * Locks: watcher->lock guards the table alone; nothing is called under it.
+ * All is done by one thread, which alone uses what has no lock.
  */
 #include "watch.h"
 
-#include <dirent.h>
-#include <fcntl.h>
-#include <linux/magic.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/fanotify.h>
-#include <sys/vfs.h>
+#include <time.h>
 
+#include "below.h"
 #include "bytecode.h"
-#include "cred.h"
+#include "echo.h"
 #include "log.h"
+#include "marks.h"
+#include "mounts.h"
 #include "names.h"
+#include "resync.h"
 #include "route.h"
+#include "sweep.h"
 #include "util.h"
 
-#include <uthash.h>
-
-/* Names that came, went or moved; content; attributes. */
-#define NAME_EVENTS (FAN_CREATE | FAN_DELETE | FAN_MOVED_FROM | FAN_MOVED_TO)
-#define MARK_EVENTS (NAME_EVENTS | FAN_MODIFY | FAN_ATTRIB | FAN_ONDIR | \
-		     FAN_EVENT_ON_CHILD)
-
-struct marked {
-	uint64_t digest;	/* of filesystem and file handle */
-	uint64_t number;	/* of the inode */
-	UT_hash_handle hh;
-};
-
 struct watcher {
-	struct fs *fs;			/* borrowed; does not change, as below */
+	/* Do not change while the thread runs. */
+	struct fs *fs;			/* borrowed */
 	struct notifier *notifier;	/* borrowed */
-	int fanotify;			/* owned */
+	struct marks *marks;		/* owned; NULL: a time limit instead */
+	int mounts;			/* owned: the list of mounts, or negative */
 	int stop;			/* owned: an eventfd */
 	pid_t pid;
 	pthread_t thread;
 	bool started;
+
+	_Atomic bool stopping;
 	_Atomic bool warned;		/* of a mark that could not be placed */
 
-	pthread_mutex_t lock;		/* guards all below */
-	struct marked *marked;
+	/* The thread's. */
+	struct echo *echo;		/* owned, as below */
+	struct sweep *sweep;
+	uint64_t below;			/* see below_digest() */
+	bool lost;			/* events, since the last resync */
+	uint64_t again;			/* see resync_soon(); in ms, 0: nothing is to do */
+	bool all_again;
+	bool drop;			/* the descriptors of directories, then */
 };
-
-/*
- * Filesystems that hear of all changes, since all are made through this kernel.
- * Any other may be a network's.
- */
-static bool is_local(long type)
-{
-	static const long local[] = {
-		EXT4_SUPER_MAGIC, XFS_SUPER_MAGIC, BTRFS_SUPER_MAGIC,
-		TMPFS_MAGIC, OVERLAYFS_SUPER_MAGIC, SQUASHFS_MAGIC,
-		F2FS_SUPER_MAGIC, 0x2fc12fc1 /* zfs */, 0xca451a4e /* bcachefs */,
-		EROFS_SUPER_MAGIC_V1, MSDOS_SUPER_MAGIC, EXFAT_SUPER_MAGIC,
-		REISERFS_SUPER_MAGIC, ISOFS_SUPER_MAGIC, RAMFS_MAGIC,
-	};
-
-	for (size_t i = 0; i < ARRAY_SIZE(local); i++)
-		if (local[i] == type)
-			return true;
-	return false;
-}
-
-static uint64_t handle_digest(const void *fsid, const struct file_handle *handle)
-{
-	uint64_t sum = identity_digest(fsid, sizeof(fsid_t), IDENTITY_SEED);
-
-	sum = identity_digest(&handle->handle_type, sizeof(handle->handle_type), sum);
-	return identity_digest(handle->f_handle, handle->handle_bytes, sum);
-}
-
-/* The digest under which events will name the directory @fd. */
-static int identify_mark(int fd, uint64_t *ret)
-{
-	union any_handle any;
-	struct statfs fs;
-	int err;
-
-	if (fstatfs(fd, &fs) < 0)
-		return -errno;
-	if (!is_local((long)fs.f_type))
-		return -EREMOTE;
-	err = file_handle_get(fd, "", &any);
-	if (err)
-		return err;
-	*ret = handle_digest(&fs.f_fsid, &any.handle);
-	return 0;
-}
-
-static int remember(struct watcher *watcher, uint64_t sum, uint64_t number)
-{
-	struct marked *marked, *known;
-
-	marked = calloc(1, sizeof(*marked));
-	if (!marked)
-		return -ENOMEM;
-	marked->digest = sum;
-	marked->number = number;
-	pthread_mutex_lock(&watcher->lock);
-	HASH_REPLACE(hh, watcher->marked, digest, sizeof(sum), marked, known);
-	pthread_mutex_unlock(&watcher->lock);
-	free(known);
-	return 0;
-}
-
-/* Forgets the mark of inode @number, unless it is another's by now. */
-static bool forget(struct watcher *watcher, uint64_t sum, uint64_t number)
-{
-	struct marked *marked;
-	bool found;
-
-	pthread_mutex_lock(&watcher->lock);
-	HASH_FIND(hh, watcher->marked, &sum, sizeof(sum), marked);
-	found = marked && marked->number == number;
-	if (found)
-		HASH_DEL(watcher->marked, marked);
-	pthread_mutex_unlock(&watcher->lock);
-	if (found)
-		free(marked);
-	return found;
-}
-
-static int place_mark(struct watcher *watcher, int fd, unsigned flags)
-{
-	char name[FD_NAME_SIZE];
-
-	return fanotify_mark(watcher->fanotify, flags | FAN_MARK_ONLYDIR, MARK_EVENTS,
-			     cred_proc_fd(), fd_name(fd, name)) < 0 ? -errno : 0;
-}
 
 static void warn_once(struct watcher *watcher, int err)
 {
@@ -161,44 +69,19 @@ static void warn_once(struct watcher *watcher, int err)
 static int watch_directory(void *data, struct inode *directory, int fd)
 {
 	struct watcher *watcher = data;
-	uint64_t sum;
-	int err = identify_mark(fd, &sum);
+	int err = marks_place(watcher->marks, directory, fd);
 
-	if (!err)
-		err = remember(watcher, sum, inode_number(directory));
-	if (!err) {
-		err = place_mark(watcher, fd, FAN_MARK_ADD);
-		if (err)
-			forget(watcher, sum, inode_number(directory));
-	}
 	if (err)
 		warn_once(watcher, err);
 	return err;
 }
 
-/* The inode table's hook: a marked directory is forgotten.  Without a descriptor
- * the mark stays, its events name nobody, and a later lookup finds it placed. */
+/* The inode table's hook: a marked directory is forgotten. */
 static void unwatch_directory(void *data, struct inode *directory, int fd)
 {
 	struct watcher *watcher = data;
-	uint64_t sum;
 
-	if (fd >= 0 && identify_mark(fd, &sum) == 0 &&
-	    forget(watcher, sum, inode_number(directory)))
-		(void)place_mark(watcher, fd, FAN_MARK_REMOVE);
-}
-
-static struct inode *find_directory(struct watcher *watcher, uint64_t sum)
-{
-	struct marked *marked;
-	uint64_t number = 0;
-
-	pthread_mutex_lock(&watcher->lock);
-	HASH_FIND(hh, watcher->marked, &sum, sizeof(sum), marked);
-	if (marked)
-		number = marked->number;
-	pthread_mutex_unlock(&watcher->lock);
-	return number ? inode_get(watcher->fs->inodes, number) : NULL;
+	marks_remove(watcher->marks, directory, fd);
 }
 
 /* A directory's attributes, and those of its `__pycache__`, which follow them. */
@@ -231,6 +114,23 @@ static struct inode *find_child(struct watcher *watcher, struct inode *directory
 	return inode_find(watcher->fs->inodes, INODE_SOURCE, &id);
 }
 
+/* Once more, in a second: for answers that were on their way, and @all for what could
+ * not be done now. */
+static void resync_soon(struct watcher *watcher, bool all)
+{
+	watcher->all_again = watcher->all_again || all;
+	watcher->again = milliseconds() + ECHO_SECOND;
+}
+
+static void resync(struct watcher *watcher)
+{
+	bool complete = resync_all(watcher->fs, watcher->notifier);
+
+	watcher->lost = false;
+	sweep_want(watcher->sweep);
+	resync_soon(watcher, !complete);
+}
+
 static void name_changed(struct watcher *watcher, struct inode *directory,
 			 const char *name, uint64_t mask)
 {
@@ -240,160 +140,197 @@ static void name_changed(struct watcher *watcher, struct inode *directory,
 				(mask & (FAN_CREATE | FAN_MOVED_TO)
 				 ? BYTECODE_CAME : 0));
 	notify_name(watcher->notifier, inode_number(directory), name);
+	if ((mask & MARKS_NAME_EVENTS) && !echo_add(watcher->echo, directory, name))
+		resync_soon(watcher, false);
+	if (mask & (FAN_DELETE | FAN_MOVED_TO))
+		sweep_want(watcher->sweep);
 	child = find_child(watcher, directory, name);
 	if (child && inode_type(child) == S_IFDIR)
 		directory_changed(watcher, child);
 	else if (child)
 		notify_inode(watcher->notifier, inode_number(child),
-			     mask & (FAN_MODIFY | NAME_EVENTS));
+			     mask & (MARKS_CONTENT_EVENTS | MARKS_NAME_EVENTS));
 	inode_put(watcher->fs->inodes, child);
 }
 
-/* Inodes of the table, to be gone through without its lock. */
-struct numbers {
-	uint64_t *values;
-	size_t count;
-};
-
-static void resync_names(struct watcher *watcher, struct inode *directory)
+/* An event of the directory that @info is about, on the name that it holds. */
+static void handle_event(struct watcher *watcher, uint64_t mask,
+			 const struct fanotify_event_info_fid *info)
 {
-	_cleanup_handle_ struct handle *handle = NULL;
-	_cleanup_dir_ DIR *dir = NULL;
-	struct dirent *entry;
-	int fd;
+	const struct file_handle *handle = (const void *)info->handle;
+	struct inode *directory = marks_find(watcher->marks, info);
+	const char *name = info->hdr.info_type == FAN_EVENT_INFO_TYPE_DFID ? "." :
+		(const char *)handle->f_handle + handle->handle_bytes;
 
-	if (inode_open(watcher->fs->inodes, directory, HANDLE_PATH, &handle) < 0)
+	if (mask & FAN_DELETE_SELF)
+		marks_forget(watcher->marks, info);
+	if (!directory)
 		return;
-	fd = cred_reopen(handle_fd(handle), O_RDONLY | O_DIRECTORY);
-	dir = fd < 0 ? NULL : fdopendir(fd);
-	if (!dir) {
-		cleanup_close(&fd);
-		return;
-	}
-	while ((entry = readdir(dir)))
-		if (!is_dot(entry->d_name))
-			notify_name(watcher->notifier, inode_number(directory),
-				    entry->d_name);
-}
-
-/*
- * Events were lost: anything may have changed.  Names that the kernel knows to be
- * there are those of the table; names that it knows to be missing, but that are
- * there now, are found by listing.
- */
-static void resync_inode(struct watcher *watcher, uint64_t number)
-{
-	struct inode *inode = inode_get(watcher->fs->inodes, number);
-	char name[NAME_SIZE];
-
-	/* Bytecode is asked for again too: its module may have changed. */
-	if (inode && inode_kind(inode) != INODE_SHADOW) {
-		struct inode *parent = inode_place(watcher->fs->inodes, inode, name);
-
-		if (parent)
-			notify_name(watcher->notifier, inode_number(parent), name);
-		inode_put(watcher->fs->inodes, parent);
-		notify_inode(watcher->notifier, number, true);
-		if (inode_type(inode) == S_IFDIR && inode_kind(inode) == INODE_SOURCE) {
-			resync_names(watcher, inode);
-			directory_changed(watcher, inode);
-		}
-	}
-	inode_put(watcher->fs->inodes, inode);
-}
-
-static void resync(struct watcher *watcher)
-{
-	struct numbers numbers;
-
-	log_info("too many changes at once behind the mount: forgetting all that is cached");
-	if (inode_numbers(watcher->fs->inodes, &numbers.values, &numbers.count) < 0) {
-		log_error("short of memory: changes behind the mount may go unseen");
-		return;
-	}
-	for (size_t i = 0; i < numbers.count; i++)
-		resync_inode(watcher, numbers.values[i]);
-	free(numbers.values);
+	if (mask & FAN_DELETE_SELF)
+		sweep_removed(watcher->sweep, directory);
+	else if (strcmp(name, ".") == 0)
+		directory_changed(watcher, directory);
+	else
+		name_changed(watcher, directory, name, mask);
+	inode_put(watcher->fs->inodes, directory);
 }
 
 /* @rest is what follows the event's head, aligned to 4 bytes. */
-static void handle_event(struct watcher *watcher,
-			 const struct fanotify_event_metadata *event,
-			 const void *rest)
+static void take_event(struct watcher *watcher,
+		       const struct fanotify_event_metadata *event,
+		       const void *rest)
 {
 	const struct fanotify_event_info_fid *info = rest;
-	const struct file_handle *handle = (const void *)info->handle;
-	struct inode *directory;
-	const char *name;
 
-	if (event->mask & FAN_Q_OVERFLOW) {
-		resync(watcher);
-		return;
-	}
-	if (event->pid == watcher->pid ||
+	if (event->mask & FAN_Q_OVERFLOW)
+		watcher->lost = true;
+	/* What the daemon does, it does for the kernel, which knows. */
+	if (watcher->lost || event->pid == watcher->pid ||
 	    event->event_len < sizeof(*event) + sizeof(*info) ||
 	    (info->hdr.info_type != FAN_EVENT_INFO_TYPE_DFID_NAME &&
 	     info->hdr.info_type != FAN_EVENT_INFO_TYPE_DFID))
 		return;
-	directory = find_directory(watcher, handle_digest(&info->fsid, handle));
-	if (!directory)
-		return;
-	name = info->hdr.info_type == FAN_EVENT_INFO_TYPE_DFID ? "." :
-		(const char *)handle->f_handle + handle->handle_bytes;
-	if (strcmp(name, ".") == 0)
-		directory_changed(watcher, directory);
-	else
-		name_changed(watcher, directory, name, event->mask);
-	inode_put(watcher->fs->inodes, directory);
+	handle_event(watcher, event->mask, info);
 }
 
-/* Reads what there is.  Returns false when nothing will come any more. */
-static bool read_events(struct watcher *watcher)
+/* Takes one read's worth.  Returns 0, 1 when there was nothing, or negative errno
+ * when nothing will come any more. */
+static int read_events(struct watcher *watcher)
 {
 	union {
 		uint32_t align;
 		char bytes[65536];
 	} buffer;
 	struct fanotify_event_metadata event;
-	ssize_t length = read(watcher->fanotify, buffer.bytes, sizeof(buffer.bytes));
+	ssize_t length = read(marks_fd(watcher->marks), buffer.bytes,
+			      sizeof(buffer.bytes));
 
 	if (length < 0)
-		return errno == EAGAIN || errno == EINTR;
+		return errno == EAGAIN || errno == EINTR ? 1 : -errno;
 	for (const char *at = buffer.bytes; length >= (ssize_t)sizeof(event);
 	     at += event.event_len, length -= event.event_len) {
 		/* Lengths are multiples of 4, but the head holds 64 bits. */
 		memcpy(&event, at, sizeof(event));
 		if (event.event_len < sizeof(event) ||
 		    (ssize_t)event.event_len > length)
-			break;
-		handle_event(watcher, &event, at + sizeof(event));
+			return -EPROTO;
+		take_event(watcher, &event, at + sizeof(event));
 	}
-	return true;
+	return 0;
+}
+
+/* No new promise without a limit, and the old ones taken back. */
+static void fall_back(struct watcher *watcher, int err)
+{
+	log_warning("changes behind the mount can't be heard any more, names are "
+		    "cached for %g s from now on: %s", watcher->fs->timeout,
+		    strerror(-err));
+	watcher->fs->not_watching = "hearing of changes has failed";
+	atomic_store(&watcher->fs->watching, false);
+	marks_flush(watcher->marks);
+	resync(watcher);
+	/* Requests that had found it still watching have been answered by then. */
+	resync_soon(watcher, true);
+}
+
+static bool is_hearing(const struct watcher *watcher)
+{
+	return watcher->marks && atomic_load(&watcher->fs->watching);
+}
+
+static void hear_changes(struct watcher *watcher)
+{
+	/* As many as a full queue takes. */
+	enum { MAX_READS = 64 };
+	int result = read_events(watcher);
+
+	if (watcher->lost) {
+		log_info("too many changes at once behind the mount: forgetting all "
+			 "that is cached");
+		/* What still waits has happened before the resync as well. */
+		for (int i = 0; result == 0 && i < MAX_READS; i++)
+			result = read_events(watcher);
+		resync(watcher);
+	}
+	if (result < 0)
+		fall_back(watcher, result);
+}
+
+static void hear_mounts(struct watcher *watcher)
+{
+	uint64_t now;
+	int err = below_digest(&watcher->fs->source, watcher->mounts, &now);
+
+	if (err) {
+		log_warning("the list of mounts can't be read, mounts made below the "
+			    "source may go unseen: %s", strerror(-err));
+		return;
+	}
+	if (now == watcher->below)
+		return;
+	log_info("mounts below the source have changed");
+	watcher->below = now;
+	resync(watcher);
+	/* A directory that is found again may be reached by another mount than its
+	 * descriptor was, on which other mounts lie.  Later, since who has opened one
+	 * that is covered now shall not find it stale in the middle of listing it. */
+	resync_soon(watcher, true);
+	watcher->drop = true;
+}
+
+/* Does what is due.  Returns in how many milliseconds there is more, or -1. */
+static int do_due(struct watcher *watcher)
+{
+	int echo = echo_send(watcher->echo), sweep = sweep_step(watcher->sweep);
+	uint64_t now = milliseconds();
+	int soonest = sweep < 0 || (echo >= 0 && echo < sweep) ? echo : sweep;
+	int left;
+
+	if (watcher->again && watcher->again <= now) {
+		bool all = watcher->all_again;
+
+		watcher->again = 0;
+		watcher->all_again = false;
+		if (watcher->drop)
+			inode_drop_directories(watcher->fs->inodes);
+		watcher->drop = false;
+		if (!all)
+			resync_echo(watcher->fs, watcher->notifier);
+		else if (!resync_all(watcher->fs, watcher->notifier))
+			resync_soon(watcher, true);
+	}
+	if (!watcher->again)
+		return soonest;
+	left = watcher->again > now ? (int)(watcher->again - now) : 0;
+	return soonest < 0 || left < soonest ? left : soonest;
 }
 
 static void *hear(void *data)
 {
+	const struct timespec pause = { .tv_nsec = 100000000 };
 	struct watcher *watcher = data;
-	struct pollfd polls[] = {
-		{ .fd = watcher->fanotify, .events = POLLIN },
-		{ .fd = watcher->stop, .events = POLLIN },
-	};
+	enum { STOP, MOUNTS, CHANGES, COUNT };
 
-	for (;;) {
-		if (poll(polls, ARRAY_SIZE(polls), -1) < 0 && errno != EINTR)
-			break;
-		if (polls[1].revents)
-			return NULL;
-		if (polls[0].revents && !read_events(watcher))
-			break;
+	while (!atomic_load(&watcher->stopping)) {
+		struct pollfd polls[COUNT] = {
+			[STOP] = { .fd = watcher->stop, .events = POLLIN },
+			[MOUNTS] = { .fd = watcher->mounts, .events = POLLPRI },
+			[CHANGES] = { .fd = -1, .events = POLLIN },
+		};
+
+		if (is_hearing(watcher))
+			polls[CHANGES].fd = marks_fd(watcher->marks);
+		if (poll(polls, COUNT, do_due(watcher)) < 0 && errno != EINTR) {
+			if (is_hearing(watcher))
+				fall_back(watcher, -errno);
+			nanosleep(&pause, NULL);
+			continue;
+		}
+		if (polls[CHANGES].revents)
+			hear_changes(watcher);
+		if (polls[MOUNTS].revents)
+			hear_mounts(watcher);
 	}
-	log_warning("changes behind the mount can't be heard any more, names are "
-		    "cached for %g s from now on: %s", watcher->fs->timeout,
-		    strerror(errno));
-	/* No new promise without a limit, and the old ones taken back. */
-	watcher->fs->not_watching = "hearing of changes has failed";
-	atomic_store(&watcher->fs->watching, false);
-	resync(watcher);
 	return NULL;
 }
 
@@ -414,41 +351,54 @@ static const char *explain(int err)
 	}
 }
 
-int watcher_create(struct watcher **ret, struct fs *fs, const char **ret_why)
+/* Marks the root, and has every directory marked that comes. */
+static int start_marks(struct watcher *watcher)
 {
-	struct watcher *watcher = calloc(1, sizeof(*watcher));
-	struct inode *root = inode_get(fs->inodes, INODE_ROOT);
-	int err = watcher ? 0 : -ENOMEM;
+	struct fs *fs = watcher->fs;
+	struct inode *root;
+	int err = marks_create(&watcher->marks, fs);
 
-	if (!err) {
-		watcher->fs = fs;
-		watcher->pid = getpid();
-		pthread_mutex_init(&watcher->lock, NULL);
-		watcher->stop = eventfd(0, EFD_CLOEXEC);
-		watcher->fanotify = fanotify_init(FAN_CLASS_NOTIF | FAN_CLOEXEC |
-			FAN_NONBLOCK | FAN_REPORT_DFID_NAME |
-			(cred_can_switch() ? FAN_UNLIMITED_MARKS : 0), O_RDONLY);
-		if (watcher->fanotify < 0 || watcher->stop < 0)
-			err = -errno;
-	}
-	if (!err) {
-		/* Why the root can't be watched is said by `status`. */
-		atomic_store(&watcher->warned, true);
-		err = watch_directory(watcher, root, fs->source.fd);
-		atomic_store(&watcher->warned, false);
-	}
+	if (err)
+		return err;
+	root = inode_get(fs->inodes, INODE_ROOT);
+	err = marks_place(watcher->marks, root, fs->source.fd);
 	if (!err)
 		inode_set_watched(root);
 	inode_put(fs->inodes, root);
-	if (err) {
-		*ret_why = explain(err);
-		watcher_destroy(watcher);
+	if (err)
 		return err;
-	}
 	fs->watcher = watcher;
 	fs->watch = watch_directory;
 	inode_table_on_free(fs->inodes, unwatch_directory, watcher);
 	atomic_store(&fs->watching, true);
+	return 0;
+}
+
+int watcher_create(struct watcher **ret, struct fs *fs, bool marks)
+{
+	struct watcher *watcher = calloc(1, sizeof(*watcher));
+	int err;
+
+	if (!watcher)
+		return -ENOMEM;
+	watcher->fs = fs;
+	watcher->pid = getpid();
+	watcher->stop = eventfd(0, EFD_CLOEXEC);
+	if (watcher->stop < 0) {
+		err = -errno;
+		free(watcher);
+		return err;
+	}
+	watcher->mounts = mounts_open();
+	if (watcher->mounts >= 0)
+		(void)below_digest(&fs->source, watcher->mounts, &watcher->below);
+	/* Less is no failure: then there is a time limit. */
+	err = marks ? start_marks(watcher) : 0;
+	if (err) {
+		marks_destroy(watcher->marks);
+		watcher->marks = NULL;
+		fs->not_watching = explain(err);
+	}
 	*ret = watcher;
 	return 0;
 }
@@ -458,6 +408,10 @@ int watcher_start(struct watcher *watcher, struct notifier *notifier)
 	int err;
 
 	watcher->notifier = notifier;
+	watcher->echo = echo_create(notifier);
+	watcher->sweep = sweep_create(watcher->fs, notifier);
+	if (!watcher->echo || !watcher->sweep)
+		return -ENOMEM;
 	err = thread_start(&watcher->thread, hear, watcher);
 	watcher->started = !err;
 	return err;
@@ -467,25 +421,27 @@ void watcher_stop(struct watcher *watcher)
 {
 	const uint64_t one = 1;
 
-	if (!watcher || !watcher->started)
+	if (!watcher)
 		return;
-	if (write(watcher->stop, &one, sizeof(one)) == sizeof(one))
-		pthread_join(watcher->thread, NULL);
+	/* All marks go with their descriptor. */
+	inode_table_on_free(watcher->fs->inodes, NULL, NULL);
+	if (!watcher->started)
+		return;
+	atomic_store(&watcher->stopping, true);
+	if (write(watcher->stop, &one, sizeof(one)) != sizeof(one))
+		log_warning("the watcher can't be woken: %s", strerror(errno));
+	pthread_join(watcher->thread, NULL);
 	watcher->started = false;
 }
 
 void watcher_destroy(struct watcher *watcher)
 {
-	struct marked *marked, *next;
-
 	if (!watcher)
 		return;
-	HASH_ITER(hh, watcher->marked, marked, next) {
-		HASH_DEL(watcher->marked, marked);
-		free(marked);
-	}
-	cleanup_close(&watcher->fanotify);
+	echo_destroy(watcher->echo);
+	sweep_destroy(watcher->sweep);
+	marks_destroy(watcher->marks);
+	cleanup_close(&watcher->mounts);
 	cleanup_close(&watcher->stop);
-	pthread_mutex_destroy(&watcher->lock);
 	free(watcher);
 }

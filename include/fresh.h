@@ -14,6 +14,17 @@
  */
 void fresh_watch(struct fs *fs, struct inode *directory);
 
+/* To be called with a directory before a name in it is looked up: see echo.h. */
+void fresh_asked(struct inode *directory);
+
+/*
+ * To be called with a file that was just found by name.  A filesystem that knows files
+ * by path alone (sshfs) shows another file as the same when it takes the name, but not
+ * to who has the old one open; so where a change may have gone unheard, it is opened
+ * anew to be read.
+ */
+void fresh_reader(struct fs *fs, struct inode *inode);
+
 /* Seconds for the name at @place in @parent, found or missing. */
 double fresh_name(struct fs *fs, const struct inode *parent,
 		  const struct place *place);

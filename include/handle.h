@@ -74,6 +74,13 @@ void handles_set_pinned(struct handles *handles, struct inode *inode, bool pinne
 int handles_keep_writer(struct handles *handles, struct inode *inode);
 void handles_unkeep_writer(struct handles *handles, struct inode *inode);
 
+/* The cached handle of an inode that is not pinned: a reference, or NULL. */
+struct handle *handles_peek(struct handles *handles, struct inode *inode);
+/* Takes the handles of source directories that are not held out of the cache, all at
+ * one time, so that none of them opens another. */
+void handles_drop_directories(struct handles *handles);
+/* Drops the cached handle of a regular file if it is good for reading alone. */
+void handles_drop_reader(struct handles *handles, struct inode *inode);
 /* Takes the cached handle, if any, out of the cache: a reference, or NULL. */
 struct handle *handles_take(struct handles *handles, struct inode *inode);
 /* The same unless it is pinned. */

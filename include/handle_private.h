@@ -17,6 +17,7 @@ struct handle {
 	bool appends;		/* all that it writes goes to the end */
 	bool keep;		/* as a writer: there is no other; handles->lock */
 	_Atomic unsigned refs;
+	struct handle *next;	/* while it is being dropped */
 };
 
 /* Each inode whose handle is cached stands in one row, the oldest first. */

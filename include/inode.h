@@ -149,6 +149,22 @@ void inode_close_removed(struct inode_table *table, struct inode *inode);
 int inode_keep_writer(struct inode_table *table, struct inode *inode);
 void inode_unkeep_writer(struct inode_table *table, struct inode *inode);
 
+/* A reference to the cached handle of an inode that is not pinned, or NULL.  Opens
+ * nothing, and does not count as a use. */
+struct handle *inode_peek(struct inode_table *table, struct inode *inode);
+
+/* Drops the cached descriptor of a regular file if it is good for reading alone. */
+void inode_drop_reader(struct inode_table *table, struct inode *inode);
+
+/* Drops the cached descriptors of all source directories that are not pinned: other
+ * mounts may be found on the way to them. */
+void inode_drop_directories(struct inode_table *table);
+
+/* When the kernel last asked for a name in the directory, in milliseconds of
+ * CLOCK_MONOTONIC; starts as 0.  See echo.h. */
+void inode_note_asked(struct inode *directory, uint64_t milliseconds);
+uint64_t inode_asked(const struct inode *directory);
+
 /* Whether a directory's changes behind the mount are heard; starts as false. */
 bool inode_is_watched(const struct inode *inode);
 void inode_set_watched(struct inode *inode);
@@ -191,8 +207,12 @@ void inode_table_on_free(struct inode_table *table,
 			 void (*on_free)(void *data, struct inode *inode, int fd),
 			 void *data);
 
-/* The numbers of all inodes, which the caller frees.  Returns 0 or -ENOMEM. */
-int inode_numbers(struct inode_table *table, uint64_t **ret, size_t *ret_count);
+/*
+ * Goes through the table: returns a reference to the next inode after @cursor,
+ * which begins as 0, or NULL at the end.  Every inode that is known from before the
+ * first call until its turn is met, once; those that come meanwhile may be.
+ */
+struct inode *inode_next(struct inode_table *table, uint32_t *cursor);
 
 /* For settling: see settle.h. */
 struct handles *inode_handles(struct inode_table *table);

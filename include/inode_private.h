@@ -50,6 +50,7 @@ struct inode {
 	_Atomic bool watched, tidy, capability_removed, seeded;
 	_Atomic int spoiled;	/* holds a reference while it is not 0 */
 	_Atomic uint64_t shown;	/* see inode_note_shown(); 0: not yet */
+	_Atomic uint64_t asked;	/* see inode_asked() */
 	union {
 		_Atomic uint32_t used_at;	/* see inode_note_used() */
 		_Atomic uint32_t group;	/* of a shadow: see inode_group() */

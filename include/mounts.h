@@ -13,6 +13,7 @@
 
 struct mount_entry {
 	int id;			/* as STATX_MNT_ID gives it */
+	int parent;		/* id of the mount that it lies on */
 	uint64_t dev;		/* as st_dev */
 	const char *point;	/* where, with octal escapes resolved */
 	const char *type;	/* such as "ext4" */
@@ -29,6 +30,17 @@ int mounts_each(int (*each)(const struct mount_entry *entry, void *data),
 
 /* Whether a mount of ours is the device @dev: 1 or 0, or negative errno. */
 int mounts_have_ours(uint64_t dev);
+
+/*
+ * The same for the list open as @fd, from mounts_open(), which is read from its
+ * start.  Opened before mounting, it needs no path afterwards.
+ */
+int mounts_each_in(int fd, int (*each)(const struct mount_entry *entry, void *data),
+		   void *data);
+
+/* Opens the list; poll(2) tells by POLLPRI when it has changed.  The caller owns the
+ * descriptor.  Returns it, or negative errno. */
+int mounts_open(void);
 
 /*
  * Finds the topmost mount at exactly @point, an absolute path.  Returns 1 with

@@ -6,8 +6,10 @@
  * fuse_lowlevel_notify_inval_entry()).  So the watcher's thread sends, and what
  * operations have to say goes through a queue to a thread of its own.
  *
- * Only expire_entry and inval_inode are sent: inval_entry would unmount what is
- * mounted below (fs/fuse/dir.c, fuse_reverse_inval_entry()).
+ * For what may still be there, only expire_entry and inval_inode are sent:
+ * inval_entry and delete unmount what is mounted on the name or below it (fs/fuse/
+ * dir.c, fuse_reverse_inval_entry()).  So does any kernel when a directory is removed
+ * in another mount namespace.
  */
 #ifndef PYCACHEFS_NOTIFY_H
 #define PYCACHEFS_NOTIFY_H
@@ -35,6 +37,16 @@ void notifier_destroy(struct notifier *notifier);
  * @name in the directory @parent, and to forget the directory's listing.
  */
 void notify_name(struct notifier *notifier, uint64_t parent, const char *name);
+
+/* As notify_name(), but of the name alone. */
+void notify_expire(struct notifier *notifier, uint64_t parent, const char *name);
+
+/*
+ * At once, likewise: the file @number, which was @name in the directory @parent, has
+ * no name any more.  The kernel forgets it as soon as nobody has it open.
+ */
+void notify_gone(struct notifier *notifier, uint64_t parent, uint64_t number,
+		 const char *name);
 
 /* At once, likewise: attributes, and with @content the pages too. */
 void notify_inode(struct notifier *notifier, uint64_t number, bool content);

@@ -81,6 +81,9 @@ const char *proc_name(int fd, char ret[PROC_NAME_SIZE]);
  * also when there is none to copy, or negative errno. */
 int copy_xattr(int from, int to, const char *name);
 
+/* Milliseconds of CLOCK_MONOTONIC. */
+uint64_t milliseconds(void);
+
 /* Starts a thread that no signal is delivered to: signals are the main thread's.
  * Returns 0 or negative errno. */
 int thread_start(pthread_t *ret, void *(*run)(void *data), void *data);

@@ -20,16 +20,16 @@
 struct watcher;
 
 /*
- * Makes a watcher and marks the root.  Call before mounting.  On success @fs has
- * its hooks set.  Returns 0, or negative errno when nothing can be watched; then
- * @ret_why is a text for the user, static.
+ * Makes a watcher and, with @marks, marks the root.  Call before mounting.  Where
+ * nothing can be watched, @fs tells why; mounts that come or go below the source are
+ * heard of in any case.  Returns 0 or negative errno.
  */
-int watcher_create(struct watcher **ret, struct fs *fs, const char **ret_why);
+int watcher_create(struct watcher **ret, struct fs *fs, bool marks);
 
 /* Starts to hear; what was marked since watcher_create() is not lost. */
 int watcher_start(struct watcher *watcher, struct notifier *notifier);
 
-/* Ends its thread.  watcher_destroy() comes after the inode table's and takes NULL. */
+/* Ends its thread, when no requests are served any more.  Both take NULL. */
 void watcher_stop(struct watcher *watcher);
 void watcher_destroy(struct watcher *watcher);
 
