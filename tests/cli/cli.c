@@ -59,6 +59,47 @@ char *cli_mount_table(void)
 	return tree_read("/proc/self/mountinfo", NULL);
 }
 
+/* Whether the line is one of the table. */
+static bool has_line(const char *table, const char *line)
+{
+	size_t length = strlen(line);
+
+	for (const char *at = table; (at = strstr(at, line)); at++)
+		if ((at == table || at[-1] == '\n') && at[length] == '\n')
+			return true;
+	return false;
+}
+
+static bool has_no_place(const char *line)
+{
+	char point[4096];
+
+	return sscanf(line, "%*s %*s %*s %*s %4095s", point) == 1 &&
+		access(point, F_OK) < 0 && errno == ENOENT;
+}
+
+/* Whether each line of one table is in the other, or may be missing. */
+static bool are_in(const char *lines, const char *table, bool may_be_missing)
+{
+	char *copy = strdup(lines), *rest = copy, *line;
+	bool all = true;
+
+	assert_non_null(copy);
+	while (all && (line = strsep(&rest, "\n")) && *line)
+		all = has_line(table, line) || (may_be_missing && has_no_place(line));
+	free(copy);
+	return all;
+}
+
+bool cli_mounts_are(const char *before)
+{
+	char *now = cli_mount_table();
+	bool same = are_in(now, before, false) && are_in(before, now, true);
+
+	free(now);
+	return same;
+}
+
 static void report_below(const char *point, const char *type, void *top)
 {
 	if (strncmp(point, top, strlen(top)) == 0)
@@ -240,7 +281,6 @@ int cli_end(void **state)
 {
 	struct cli *cli = *state;
 	bool left = false;
-	char *mounts;
 
 	umask(022);
 	if (!cli_ends()) {
@@ -253,14 +293,12 @@ int cli_end(void **state)
 		print_error("a process ended badly\n");
 		left = true;
 	}
-	mounts = cli_mount_table();
-	if (strcmp(mounts, cli->mounts) != 0) {
+	if (!cli_mounts_are(cli->mounts)) {
 		print_error("the table of mounts changed; left are:\n");
 		each_mount(report_below, cli->top);
 		left = true;
 		each_mount(detach_below, cli->top);
 	}
-	free(mounts);
 	free(cli->mounts);
 	tree_remove(cli->top);
 	free(cli);

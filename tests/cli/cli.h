@@ -96,8 +96,15 @@ pid_t cli_foreground(const struct cli *cli, const char *mountpoint,
 /* How many mounts lie at exactly @path. */
 int cli_mounts_at(const char *path);
 
-/* All mounts there are, as text to be compared. */
+/* All mounts there are, as text. */
 char *cli_mount_table(void);
+
+/*
+ * Whether the mounts are those of the table @before.  A mount that went away together
+ * with its directory was another test's: removing that, wherever the mount can't be
+ * seen, unmounts our copy (Linux 3.18).
+ */
+bool cli_mounts_are(const char *before);
 
 /* How many living processes we are the parent of; @ret_last: one of them. */
 int cli_processes(pid_t *ret_last);
