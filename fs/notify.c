@@ -31,6 +31,8 @@ struct notifier {
 	pthread_cond_t queued, done;
 	struct message *queue;		/* owned, oldest first */
 	uint64_t queued_count, done_count;	/* since the start */
+	unsigned waiters;		/* in notify_flush() */
+	unsigned readers;		/* threads that may come there */
 	bool stopping;
 };
 
@@ -119,10 +121,12 @@ bool notify_flush(struct notifier *notifier)
 	}
 	pthread_mutex_lock(&notifier->lock);
 	goal = notifier->queued_count;
-	while (notifier->done_count < goal)
+	notifier->waiters++;
+	while (notifier->waiters < notifier->readers && notifier->done_count < goal)
 		if (pthread_cond_timedwait(&notifier->done, &notifier->lock,
 					   &until) == ETIMEDOUT)
 			break;
+	notifier->waiters--;
 	done = notifier->done_count >= goal;
 	pthread_mutex_unlock(&notifier->lock);
 	return done;
@@ -161,6 +165,13 @@ static void *send_queued(void *data)
 		pthread_mutex_unlock(&notifier->lock);
 	}
 	return NULL;
+}
+
+void notifier_set_readers(struct notifier *notifier, unsigned readers)
+{
+	pthread_mutex_lock(&notifier->lock);
+	notifier->readers = readers;
+	pthread_mutex_unlock(&notifier->lock);
 }
 
 int notifier_create(struct notifier **ret, struct fuse_session *session,

@@ -410,6 +410,7 @@ static int serve(struct session *session)
 		return -ENOMEM;
 	if (!threads)
 		threads = cpus > MIN_THREADS ? (uint64_t)cpus : MIN_THREADS;
+	notifier_set_readers(session->notifier, (unsigned)threads);
 	fuse_loop_cfg_set_clone_fd(config, 1);
 	fuse_loop_cfg_set_max_threads(config, (unsigned)threads);
 	fuse_loop_cfg_set_idle_threads(config, (unsigned)threads);

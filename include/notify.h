@@ -56,11 +56,14 @@ void notify_inode_later(struct notifier *notifier, uint64_t number, bool content
 void notify_name_later(struct notifier *notifier, uint64_t parent,
 		       const char *name);
 
+/* How many threads serve requests; until it is said, notify_flush() never waits. */
+void notifier_set_readers(struct notifier *notifier, unsigned readers);
+
 /*
  * Waits until all that was queued before is sent, so that an answer can come after
- * it; but no longer than a tenth of a second: sending may need a lock of the kernel's
- * that another request holds, and that one a thread to serve it.  Returns whether all
- * is sent.
+ * it; but no longer than a tenth of a second, and not as the last of the readers:
+ * sending may need a lock of the kernel's that another request holds, and that one a
+ * thread to serve it.  Returns whether all is sent.
  */
 bool notify_flush(struct notifier *notifier);
 
