@@ -46,7 +46,7 @@ static int do_read(struct request *r, char *buffer, size_t size, off_t offset,
 
 	if (err)
 		return err;
-	room_note_use(r->inode, handle_fd(handle));
+	room_note_use(r->fs, r->inode, handle_fd(handle));
 	/* A short answer means the end of the file, so go on until it. */
 	while (done < size) {
 		ssize_t length = pread(handle_fd(handle), buffer + done,
@@ -297,15 +297,16 @@ static int do_copy(struct request *r, off_t offset_in, struct inode *out,
 {
 	_cleanup_handle_ struct handle *from = NULL, *to = NULL;
 	loff_t in = offset_in, at = offset_out;
-	struct room_claim claim;
 	ssize_t copied = -1;
 	bool became;
-	int err = route_open(r->fs, r->inode, HANDLE_READ, &from);
+	int err;
 
+	/* The kernel then copies by reading and writing, which makes room. */
+	if (inode_kind(out) == INODE_STORE)
+		return -EXDEV;
+	err = route_open(r->fs, r->inode, HANDLE_READ, &from);
 	if (!err)
 		err = route_open(r->fs, out, HANDLE_WRITE, &to);
-	if (!err)
-		err = room_claim(r->fs, out, handle_fd(to), offset_out, length, &claim);
 	if (err)
 		return err;
 	became = become_changer(r, &err);
@@ -316,7 +317,6 @@ static int do_copy(struct request *r, off_t offset_in, struct inode *out,
 	}
 	if (became)
 		cred_restore();
-	room_settle(&claim, handle_fd(to));
 	if (err)
 		return err;
 	reply_content_changed(r, out);
@@ -356,7 +356,7 @@ void op_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned command, void *arg,
 
 	/* Often the only sign that bytecode is used. */
 	if (inode_kind(r.inode) == INODE_STORE &&
-	    route_open(r.fs, r.inode, HANDLE_PATH, &handle) == 0)
-		room_note_use(r.inode, handle_fd(handle));
+	    route_open(r.fs, r.inode, HANDLE_READ, &handle) == 0)
+		room_note_use(r.fs, r.inode, handle_fd(handle));
 	reply_error(&r, -ENOTTY);
 }

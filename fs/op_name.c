@@ -180,7 +180,12 @@ void op_create(fuse_req_t req, fuse_ino_t parent, const char *name,
 {
 	BEGIN_REQUEST(r, req, FS_CREATE, parent, name);
 	struct fuse_entry_param entry;
-	int err = do_create(&r, mode, fi->flags, &entry);
+	int err, tries = 0;
+
+	/* An empty part of the store may go to make room just when it is used. */
+	do
+		err = do_create(&r, mode, fi->flags, &entry);
+	while (err == -ENOENT && inode_kind(r.inode) == INODE_SHADOW && ++tries < 3);
 
 	answer_create(&r, err, &entry, fi);
 }
@@ -193,21 +198,25 @@ static int do_tmpfile(struct request *r, mode_t mode, int flags,
 	struct opened opened = { .open_for = HANDLE_WRITE, .nameless = true };
 	_cleanup_handle_ struct handle *dir = NULL;
 	int err = route_open_to_change(r->fs, r->inode, &dir);
+	unsigned tries = 0;
 
-	if (!err && place.kind != INODE_SOURCE)
-		err = store_claim(&r->fs->store, 0, 1);
-	if (!err)
-		err = become_maker(r, mode);
-	if (err)
-		return err;
-	opened.fd = openat(handle_fd(dir), ".", O_RDWR | O_TMPFILE | O_CLOEXEC |
-			   (flags & O_EXCL), mode);
-	err = opened.fd < 0 ? -errno : 0;
-	cred_restore();
-	if (err)
-		return err;
 	if (place.kind == INODE_SHADOW)
 		place.kind = INODE_STORE;
+	if (!err && place.kind == INODE_STORE)
+		err = store_claim(&r->fs->store, 0, 1);
+	if (err)
+		return err;
+	do {
+		err = become_maker(r, mode);
+		if (err)
+			return err;
+		opened.fd = openat(handle_fd(dir), ".", O_RDWR | O_TMPFILE | O_CLOEXEC |
+				   (flags & O_EXCL), mode);
+		err = opened.fd < 0 ? -errno : 0;
+		cred_restore();
+	} while (try_again(r, &place, err, &tries));
+	if (err)
+		return err;
 	return entry_open(r->fs, r->inode, &place, &opened, ret);
 }
 
@@ -306,6 +315,7 @@ static int do_link(struct request *r, struct inode *file,
 	_cleanup_handle_ struct handle *handle = NULL;
 	char name[FD_NAME_SIZE];
 	int err = route(r->fs, r->inode, r->name, ROUTE_REPLACE, &place);
+	unsigned tries = 0;
 
 	if (err)
 		return err;
@@ -322,9 +332,13 @@ static int do_link(struct request *r, struct inode *file,
 		err = make_way(r, &place);
 	if (err)
 		return err;
-	if (linkat(cred_proc_fd(), fd_name(handle_fd(handle), name), place.dirfd, r->name,
-		   AT_SYMLINK_FOLLOW) < 0)
-		return -errno;
+	fd_name(handle_fd(handle), name);
+	do
+		err = linkat(cred_proc_fd(), name, place.dirfd, r->name,
+			     AT_SYMLINK_FOLLOW) < 0 ? -errno : 0;
+	while (try_again(r, &place, err, &tries));
+	if (err)
+		return err;
 	route_adopt(r->fs, r->inode, &place);
 	reply_module_changed(r, r->inode, r->name, true);
 	return entry_find(r->fs, r->inode, &place, ret);

@@ -29,11 +29,14 @@
 enum {
 	/* No writer of bytecode pauses for so long. */
 	ABANDONED_SECONDS = 60,
-	/* What one file may need: a shadow, a part, a stamp, and itself. */
-	INODES_OF_A_FILE = 4,
+	/* What one file may need: a shadow, a part, the stamps, one of them, itself. */
+	INODES_OF_A_FILE = 5,
 	MAX_TRIES = 6,
 	PAGE_BYTES = 4096,
 	MOMENT_NANOSECONDS = 2000000,
+	/* A store that nothing could go from is not gone through again for so long:
+	 * each failing write would hold the others up. */
+	FUTILE_MILLISECONDS = 50,
 };
 
 /* Files of one directory that are made from one module, or seem to be, whether or not
@@ -58,6 +61,7 @@ struct survey {
 	struct evict_candidate *candidates;	/* as many */
 	size_t count, room;
 	struct family *families;
+	uint64_t freed;		/* inodes of shadows that held nothing */
 	bool out_of_memory;
 };
 
@@ -114,6 +118,7 @@ struct place_surveyed {
 	const char *shadow;
 	struct part part;
 	int fd;
+	size_t names;		/* in all parts of the shadow so far */
 };
 
 static bool may_go(const struct survey *survey, enum name_use use,
@@ -131,6 +136,16 @@ static bool may_go(const struct survey *survey, enum name_use use,
 		now.tv_sec - st->st_mtim.tv_sec > ABANDONED_SECONDS;
 }
 
+/* What the user has named beside the source may be all there is of it. */
+static bool is_also(const struct place_surveyed *place, const char *name)
+{
+	char module[NAME_SIZE];
+
+	return place->part.part == SHADOW_BESIDE &&
+		names_classify(&place->survey->fs->opts->names, name, module) ==
+			NAME_ALSO;
+}
+
 static void add_file(const struct place_surveyed *place, const char *name)
 {
 	struct survey *survey = place->survey;
@@ -139,7 +154,7 @@ static void add_file(const struct place_surveyed *place, const char *name)
 	struct stat st;
 	char *copy;
 
-	if (use == NAME_OTHER ||
+	if (use == NAME_OTHER || is_also(place, name) ||
 	    fstatat(place->fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
 	    !may_go(survey, use, &st))
 		return;
@@ -173,8 +188,12 @@ static void survey_part(struct place_surveyed *place)
 	    dir_reopen(fd, &dir) < 0)
 		return;
 	place->fd = fd;
-	while ((entry = readdir(dir)) && !survey->out_of_memory)
+	while ((entry = readdir(dir)) && !survey->out_of_memory) {
+		if (is_dot(entry->d_name))
+			continue;
+		place->names++;
 		add_file(place, entry->d_name);
+	}
 }
 
 static void survey_cache(void *data, uid_t user)
@@ -186,6 +205,28 @@ static void survey_cache(void *data, uid_t user)
 	survey_part(place);
 }
 
+/* A cached descriptor would hold what is removed. */
+static void close_cache(void *data, uid_t user)
+{
+	const struct place_surveyed *place = data;
+	struct inode_table *inodes = place->survey->fs->inodes;
+	struct inode *shadow = inode_find_shadow(inodes, &place->part.directory, user);
+
+	if (shadow)
+		inode_close(inodes, shadow);
+	inode_put(inodes, shadow);
+}
+
+/* Takes back what the shadow costs, in which nothing was found. */
+static void reclaim(struct place_surveyed *place)
+{
+	struct store *store = &place->survey->fs->store;
+
+	close_cache(place, 0);
+	shadow_each_user(store, &place->part.directory, close_cache, place);
+	place->survey->freed += shadow_reclaim(store, &place->part.directory);
+}
+
 static void survey_shadow(struct place_surveyed *place)
 {
 	place->part.part = SHADOW_BESIDE;
@@ -193,6 +234,9 @@ static void survey_shadow(struct place_surveyed *place)
 	survey_cache(place, 0);
 	shadow_each_user(&place->survey->fs->store, &place->part.directory,
 			 survey_cache, place);
+	/* Else what directories leave behind would fill the store in the end. */
+	if (!place->names)
+		reclaim(place);
 }
 
 static int survey_store(struct survey *survey)
@@ -286,11 +330,15 @@ static int count_anew(struct fs *fs)
 static int evict_for(struct survey *survey, const struct evict_goal *goal)
 {
 	size_t chosen, evicted = 0;
+	struct evict_goal rest = *goal;
 	int err = survey_store(survey);
 
 	if (err)
 		return err;
-	chosen = evict_choose(survey->candidates, survey->count, goal);
+	rest.inodes -= rest.inodes < survey->freed ? rest.inodes : survey->freed;
+	if (survey->fs->store.ledger)
+		ledger_correct(survey->fs->store.ledger, 0, -(int64_t)survey->freed);
+	chosen = evict_choose(survey->candidates, survey->count, &rest);
 	for (size_t i = 0; i < chosen; i++) {
 		const struct evict_candidate *candidate = &survey->candidates[i];
 
@@ -301,7 +349,7 @@ static int evict_for(struct survey *survey, const struct evict_goal *goal)
 			ledger_correct(survey->fs->store.ledger,
 				       -(int64_t)candidate->bytes, -1);
 	}
-	return evicted ? 0 : -ENOSPC;
+	return evicted || survey->freed ? 0 : -ENOSPC;
 }
 
 static bool has_room(const struct evict_room *room, uint64_t bytes)
@@ -319,9 +367,13 @@ static int evict_as_needed(struct fs *fs, uint64_t bytes, const struct file_id *
 	/* Another thread has made it, or a file went. */
 	if (err || has_room(&room, bytes))
 		return err;
+	if (milliseconds() < fs->no_room_until)
+		return -ENOSPC;
 	goal = evict_goal(&room, &wanted);
 	err = evict_for(&survey, &goal);
 	survey_end(&survey);
+	if (err == -ENOSPC)
+		fs->no_room_until = milliseconds() + FUTILE_MILLISECONDS;
 	return err;
 }
 
@@ -385,19 +437,25 @@ bool room_try_again(struct fs *fs, int err, unsigned *tries)
 	return true;
 }
 
-void room_note_use(struct inode *inode, int fd)
+void room_note_use(struct fs *fs, struct inode *inode, int fd)
 {
 	const struct timespec times[2] = {
 		{ .tv_nsec = UTIME_NOW }, { .tv_nsec = UTIME_OMIT },
 	};
-	char name[FD_NAME_SIZE];
 	struct timespec now;
+	char byte, name[FD_NAME_SIZE];
 
 	if (inode_kind(inode) != INODE_STORE)
 		return;
 	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
-	if (inode_note_used(inode, (uint32_t)now.tv_sec))
+	if (!inode_note_used(inode, (uint32_t)now.tv_sec))
+		return;
+	/* Reading moves the atime alone where each read does (MOUNT_ATTR_STRICTATIME);
+	 * setting it changes the ctime, which tar takes for a change of the file. */
+	if (store_is_shared(&fs->store))
 		(void)utimensat(cred_proc_fd(), fd_name(fd, name), times, 0);
+	else if (pread(fd, &byte, 1, 0) < 0)
+		return;
 }
 
 static uint64_t whole_pages(uint64_t bytes)

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <time.h>
 
 /*
  * Setuid means nothing on a directory, and POSIX lets chmod(2) ignore it there:
@@ -27,6 +28,7 @@ enum {
 	PART_PATH_SIZE = SHADOW_NAME_SIZE + 16,
 	/* How often the mark is made anew when the shadow goes meanwhile. */
 	MAX_TRIES = 8,
+	MOMENT_NANOSECONDS = 20000000,
 };
 
 static const char *const part_names[SHADOW_PARTS] = {
@@ -313,6 +315,74 @@ void shadow_tidy(const struct store *store, const struct file_id *id)
 		(void)unlinkat(store->root, path, AT_REMOVEDIR);
 	}
 	remove_empty(store, id);
+}
+
+/* Whether something was made or removed in the part a moment ago: what follows a stamp
+ * is one system call away. */
+static bool is_in_use(const struct store *store, const char *path)
+{
+	struct timespec now;
+	struct stat st;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	return fstatat(store->root, path, &st, 0) == 0 &&
+		(now.tv_sec - st.st_mtim.tv_sec) * 1000000000 +
+		now.tv_nsec - st.st_mtim.tv_nsec < MOMENT_NANOSECONDS;
+}
+
+static uint64_t remove_stamps(const struct store *store, const struct file_id *id)
+{
+	char path[PART_PATH_SIZE];
+	_cleanup_dir_ DIR *dir = NULL;
+	struct dirent *entry;
+	uint64_t freed = 0;
+
+	part_path(SHADOW_STAMPS, id, path);
+	if (is_in_use(store, path) || open_dir_at(store->root, path, &dir) < 0)
+		return 0;
+	while ((entry = readdir(dir)))
+		freed += !is_dot(entry->d_name) &&
+			unlinkat(dirfd(dir), entry->d_name, 0) == 0;
+	return freed;
+}
+
+struct reclaiming {
+	const struct store *store;
+	const struct file_id *id;
+	uint64_t freed;
+};
+
+static void reclaim_own(void *data, uid_t user)
+{
+	struct reclaiming *reclaiming = data;
+	char path[PART_PATH_SIZE];
+
+	cache_path(reclaiming->id, user, path);
+	reclaiming->freed += unlinkat(reclaiming->store->root, path,
+				      AT_REMOVEDIR) == 0;
+}
+
+uint64_t shadow_reclaim(const struct store *store, const struct file_id *id)
+{
+	static const enum shadow_part parts[] = {
+		SHADOW_CACHE, SHADOW_BESIDE, SHADOW_STAMPS, SHADOW_ORPHANS,
+	};
+	struct reclaiming reclaiming = { store, id, remove_stamps(store, id) };
+	char path[PART_PATH_SIZE];
+	struct stat st;
+
+	for (size_t i = 0; i < ARRAY_SIZE(parts); i++) {
+		part_path(parts[i], id, path);
+		if (parts[i] == SHADOW_CACHE &&
+		    fstatat(store->root, path, &st, 0) == 0 &&
+		    !shadow_follows_source(st.st_mode))
+			continue;
+		reclaiming.freed += unlinkat(store->root, path, AT_REMOVEDIR) == 0;
+	}
+	shadow_each_user(store, id, reclaim_own, &reclaiming);
+	shadow_name(id, path);
+	reclaiming.freed += unlinkat(store->root, path, AT_REMOVEDIR) == 0;
+	return reclaiming.freed;
 }
 
 void shadow_drop(struct store *store, const struct file_id *id)

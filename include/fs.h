@@ -55,7 +55,8 @@ struct fs {
 	struct devices devices;
 	struct source source;
 	struct store store;
-	pthread_mutex_t room_lock;	/* one makes room at a time: see room.c */
+	pthread_mutex_t room_lock;	/* one makes room at a time: see room.c; and */
+	uint64_t no_room_until;		/* guards this, in milliseconds() */
 	pthread_mutex_t seed_lock;	/* one seeds at a time: see seed.c */
 	struct handle *empty;		/* the store's empty directory; owned */
 	struct inode_table *inodes;	/* owned */

@@ -49,8 +49,8 @@ int room_claim(struct fs *fs, const struct inode *inode, int fd, off_t offset,
 	       uint64_t size, struct room_claim *ret);
 void room_settle(const struct room_claim *claim, int fd);
 
-/* A file was used, which @fd is open for.  Other files than the store's are passed
+/* A file was used, which @fd is open for reading.  Other files than the store's are passed
  * over.  Any thread. */
-void room_note_use(struct inode *inode, int fd);
+void room_note_use(struct fs *fs, struct inode *inode, int fd);
 
 #endif

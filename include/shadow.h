@@ -74,6 +74,13 @@ void shadow_tidy(const struct store *store, const struct file_id *id);
 /* Whether @name, in the root of the store, is a shadow; then whose. */
 bool shadow_parse(const char *name, struct file_id *ret);
 
+/*
+ * Takes back what a shadow without any file costs: stamps, parts and itself, but not
+ * marks, nor a SHADOW_CACHE with a mode of its own.  One in which a stamp was set a
+ * moment ago stays: its writer is on the way.  Returns how many inodes came free.
+ */
+uint64_t shadow_reclaim(const struct store *store, const struct file_id *id);
+
 /* Removes @id's shadow with all that it holds: see store_remove().  Call after the
  * directory itself is removed. */
 void shadow_drop(struct store *store, const struct file_id *id);

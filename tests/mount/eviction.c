@@ -100,6 +100,33 @@ static void there_is_always_an_inode_for_bytecode(void **state)
 	assert_in_range(count_left(f, 200), 10, 40);
 }
 
+static bool can_put(void *path)
+{
+	int fd = open(path, O_WRONLY | O_CREAT, 0644);
+
+	if (fd < 0)
+		return false;
+	close(fd);
+	return true;
+}
+
+/* Each leaves a shadow, parts and a stamp, in which nothing is. */
+static void directories_that_hold_no_bytecode_make_room(void **state)
+{
+	struct fixture *f = *state;
+
+	for (int i = 0; i < 60; i++) {
+		char name[64];
+
+		snprintf(name, sizeof(name), "d%d/m.py", i);
+		write_text(on(f, name), "");
+		snprintf(name, sizeof(name), "d%d/__pycache__/m.cpython-311.pyc", i);
+		KEEP(path, on(f, name));
+		assert_true(eventually(DEADLINE, can_put, path));
+		assert_exists(path);
+	}
+}
+
 static void what_was_used_last_stays_longest(void **state)
 {
 	struct fixture *f = *state;
@@ -252,6 +279,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		WITH(there_is_always_room_for_bytecode, &one_mebibyte),
 		WITH(there_is_always_an_inode_for_bytecode, &few_inodes),
+		WITH(directories_that_hold_no_bytecode_make_room, &few_inodes),
 		WITH(what_was_used_last_stays_longest, &one_mebibyte),
 		WITH(what_cannot_be_made_anew_stays, &one_mebibyte),
 		WITH(a_full_store_of_other_files_refuses, &one_mebibyte),
