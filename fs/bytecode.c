@@ -21,8 +21,9 @@
 /* The longest tick of a kernel's clock is 10 ms; twice that is safe. */
 #define TICK_NANOSECONDS UINT64_C(20000000)
 
-/* A stamp that no module's state is equal to. */
-#define NO_STATE "changed a moment before"
+/* Before a state in a stamp: the module might have changed again without its state
+ * telling, see changed_just_now(). */
+enum { PROVISIONAL = '~' };
 
 static bool lies_there(int at, const char *name)
 {
@@ -51,8 +52,8 @@ static bool changed_just_now(struct fs *fs, const struct file_id *id,
 }
 
 /*
- * The state of @module in @dirfd.  Returns 0 or negative errno: -ENOENT when there
- * is none, -EAGAIN when it is in no state that a stamp can tell.
+ * The state of @module in @dirfd, with PROVISIONAL before it where that is so.
+ * Returns 0 or negative errno: -ENOENT when there is none.
  */
 static int read_state(struct fs *fs, int dirfd, const char *module,
 		      char ret[STAMP_SIZE])
@@ -65,12 +66,18 @@ static int read_state(struct fs *fs, int dirfd, const char *module,
 		return err;
 	if (S_ISDIR(stx.stx_mode))
 		return -ENOENT;
-	/* Six numbers of at most 16 digits: 101 characters. */
-	snprintf(ret, STAMP_SIZE, "%" PRIx64 ".%" PRIx64 ".%" PRIx64 ".%" PRIx64
-		 ".%" PRIx64 ".%" PRIx64, id.dev, id.ino, id.birth,
-		 (uint64_t)stx.stx_size, nanoseconds(stx.stx_mtime),
-		 nanoseconds(stx.stx_ctime));
-	return changed_just_now(fs, &id, &stx) ? -EAGAIN : 0;
+	/* Six numbers of at most 16 digits: 102 characters. */
+	snprintf(ret, STAMP_SIZE, "%.1s%" PRIx64 ".%" PRIx64 ".%" PRIx64 ".%" PRIx64
+		 ".%" PRIx64 ".%" PRIx64,
+		 changed_just_now(fs, &id, &stx) ? (const char[]){ PROVISIONAL, 0 } : "",
+		 id.dev, id.ino, id.birth, (uint64_t)stx.stx_size,
+		 nanoseconds(stx.stx_mtime), nanoseconds(stx.stx_ctime));
+	return 0;
+}
+
+static const char *without_mark(const char *state)
+{
+	return state + (*state == PROVISIONAL);
 }
 
 /* Of the modules that exist the one with the longest name, as "a.b.py" has it in
@@ -83,6 +90,9 @@ void bytecode_of(struct fs *fs, struct inode *directory, int dirfd, int part,
 	*ret = (struct bytecode){
 		.directory = directory, .dirfd = dirfd, .part = part, .name = name,
 	};
+	/* What else programs keep there is theirs. */
+	if (names_use(name) == NAME_OTHER)
+		return;
 	for (unsigned i = 0; names_module(name, i, module); i++)
 		if (source_has_module(dirfd, module))
 			strcpy(ret->module, module);
@@ -90,6 +100,11 @@ void bytecode_of(struct fs *fs, struct inode *directory, int dirfd, int part,
 		if (shadow_get_stamp(&fs->store, inode_id(directory), module,
 				     stamp) == 0)
 			strcpy(ret->module, module);
+}
+
+static bool belongs_in_cache(const char *name, const char *module)
+{
+	return names_belongs(name, module) && names_use(name) != NAME_OTHER;
 }
 
 static bool belongs_beside(const char *name, const char *module)
@@ -102,8 +117,16 @@ static bool belongs_beside(const char *name, const char *module)
 	return names_is_temporary(name, needs) && strcmp(needs, module) == 0;
 }
 
-/* Drops what belongs to @module from @part.  Returns how many files that were. */
-static unsigned drop_part(struct fs *fs, const struct part *part, const char *module,
+/* What the user has named is kept whatever becomes of modules. */
+static bool is_also(const struct fs *fs, const char *name)
+{
+	char module[NAME_SIZE];
+
+	return names_classify(&fs->opts->names, name, module) == NAME_ALSO;
+}
+
+/* Once through @part.  Returns how many files were dropped. */
+static unsigned drop_once(struct fs *fs, const struct part *part, const char *module,
 			  bool (*belongs)(const char *name, const char *module))
 {
 	_cleanup_close_ int fd = -1;
@@ -120,7 +143,8 @@ static unsigned drop_part(struct fs *fs, const struct part *part, const char *mo
 	while (!err && (entry = readdir(dir))) {
 		int result;
 
-		if (!belongs(entry->d_name, module))
+		if (!belongs(entry->d_name, module) ||
+		    (part->part == SHADOW_BESIDE && is_also(fs, entry->d_name)))
 			continue;
 		result = discard_file(fs, part, fd, entry->d_name);
 		dropped += result == 0;
@@ -128,6 +152,20 @@ static unsigned drop_part(struct fs *fs, const struct part *part, const char *mo
 			log_error("stale bytecode '%s' can't be removed: %s",
 				  entry->d_name, strerror(-result));
 	}
+	return dropped;
+}
+
+/* Drops what belongs to @module from @part, until there is nothing: a file may get its
+ * name while the part is gone through. */
+static unsigned drop_part(struct fs *fs, const struct part *part, const char *module,
+			  bool (*belongs)(const char *name, const char *module))
+{
+	unsigned dropped = 0, more;
+
+	do {
+		more = drop_once(fs, part, module, belongs);
+		dropped += more;
+	} while (more);
 	return dropped;
 }
 
@@ -144,7 +182,7 @@ static void drop_cache(void *data, uid_t user)
 	const struct part part = { *dropping->directory, SHADOW_CACHE, user };
 
 	dropping->dropped += drop_part(dropping->fs, &part, dropping->module,
-				       names_belongs);
+				       belongs_in_cache);
 }
 
 /* The stamp goes last, since bytecode without one is stale, and a stamp without
@@ -184,7 +222,7 @@ static bool is_fresh(struct fs *fs, const struct bytecode *bytecode,
 					bytecode->module, stamp) == 0;
 	return *ret_stamped &&
 		read_state(fs, bytecode->dirfd, bytecode->module, state) == 0 &&
-		strcmp(state, stamp) == 0;
+		strcmp(without_mark(state), without_mark(stamp)) == 0;
 }
 
 void bytecode_check(struct fs *fs, const struct bytecode *bytecode)
@@ -210,12 +248,8 @@ int bytecode_stamp(struct fs *fs, const struct bytecode *bytecode, bool renamed)
 	if (stamped || (!renamed && lies_there(bytecode->part, bytecode->name)))
 		drop(fs, bytecode->directory, bytecode->module);
 	err = read_state(fs, bytecode->dirfd, bytecode->module, state);
-	if (err == -ENOENT)
-		return 0;
-	if (err == -EAGAIN)
-		strcpy(state, NO_STATE);
-	else if (err)
-		return err;
+	if (err)
+		return err == -ENOENT ? 0 : err;
 	return shadow_stamp(&fs->store, inode_id(bytecode->directory),
 			    bytecode->dirfd, bytecode->module, state);
 }
@@ -237,17 +271,19 @@ static bool is_made_since(struct fs *fs, struct inode *directory, const char *na
 bool bytecode_module_changed(struct fs *fs, struct inode *directory,
 			     const char *name, unsigned change)
 {
-	char stamp[STAMP_SIZE];
+	char stamp[STAMP_SIZE] = "";
 
 	if (!names_is_module(name) || strlen(name) >= NAME_SIZE ||
 	    inode_kind(directory) != INODE_SOURCE)
 		return false;
 	/* Without a stamp nothing was made from it; where one has just come, something
 	 * may lie that was brought along. */
-	if (!(change & BYTECODE_CAME) &&
-	    shadow_get_stamp(&fs->store, inode_id(directory), name, stamp) < 0)
+	if (shadow_get_stamp(&fs->store, inode_id(directory), name, stamp) < 0 &&
+	    !(change & BYTECODE_CAME))
 		return false;
-	if (change & BYTECODE_HEARD && is_made_since(fs, directory, name))
+	/* Of two changes within a tick the stamp may tell the first. */
+	if (change & BYTECODE_HEARD && *stamp != PROVISIONAL &&
+	    is_made_since(fs, directory, name))
 		return false;
 	return drop(fs, directory, name);
 }

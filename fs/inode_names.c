@@ -9,6 +9,7 @@
  */
 #include "inode_names.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "inode_private.h"
@@ -189,4 +190,29 @@ void inode_moved(struct inode_table *table, struct inode *inode,
 	set_place_locked(table, inode, to, MAX_NAMES, &gone);
 	pthread_rwlock_unlock(&table->lock);
 	inode_names_free(table, gone);
+}
+
+void inode_each_name(struct inode_table *table, struct inode *inode,
+		     void (*each)(void *data, struct inode *parent, const char *name),
+		     void *data)
+{
+	struct {
+		struct inode *parent;
+		char text[NAME_SIZE];
+	} names[MAX_NAMES];
+	struct inode_name *name;
+	int count = 0;
+
+	pthread_rwlock_rdlock(&table->lock);
+	LL_FOREACH(inode->names, name) {
+		if (count == MAX_NAMES)
+			break;
+		names[count].parent = inode_ref(name->parent);
+		snprintf(names[count++].text, NAME_SIZE, "%s", name->text);
+	}
+	pthread_rwlock_unlock(&table->lock);
+	for (int i = 0; i < count; i++) {
+		each(data, names[i].parent, names[i].text);
+		inode_put(table, names[i].parent);
+	}
 }

@@ -338,6 +338,8 @@ static int do_rename(struct request *r, struct inode *new_parent,
 		route_adopt(r->fs, new_parent, &renaming.new);
 		reply_module_changed(r, r->inode, r->name, flags & RENAME_EXCHANGE);
 		reply_module_changed(r, new_parent, new_name, true);
+		if (renaming.new.kind == INODE_STORE)
+			route_recheck(r->fs, new_parent, new_name);
 	}
 	release_renaming(r->fs, &renaming);
 	return err;

@@ -8,6 +8,7 @@
 #include "bytecode.h"
 #include "config.h"
 #include "fresh.h"
+#include "inode_names.h"
 #include "log.h"
 #include "names.h"
 #include "sharing.h"
@@ -223,15 +224,13 @@ void reply_module_changed(struct request *r, struct inode *directory,
 		r->fs->words_sent(r->fs->notifier);
 }
 
+static void change_name(void *r, struct inode *directory, const char *name)
+{
+	reply_module_changed(r, directory, name, false);
+}
+
 void reply_content_changed(struct request *r, struct inode *file)
 {
-	char name[NAME_SIZE];
-	struct inode *directory;
-
-	if (inode_kind(file) != INODE_SOURCE)
-		return;
-	directory = inode_place(r->fs->inodes, file, name);
-	if (directory)
-		reply_module_changed(r, directory, name, false);
-	inode_put(r->fs->inodes, directory);
+	if (inode_kind(file) == INODE_SOURCE)
+		inode_each_name(r->fs->inodes, file, change_name, r);
 }

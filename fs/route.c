@@ -340,6 +340,15 @@ int route(struct fs *fs, struct inode *parent, const char *name,
 	return err;
 }
 
+void route_recheck(struct fs *fs, struct inode *parent, const char *name)
+{
+	struct place place;
+
+	if (inode_kind(parent) != INODE_STORE &&
+	    route(fs, parent, name, ROUTE_FIND, &place) == 0)
+		route_release(&place);
+}
+
 bool route_hides(const struct fs *fs, const struct file_id *directory, int dirfd,
 		 const char *name)
 {

@@ -18,8 +18,9 @@
  * does without us.
  *
  * A clock that ticks may give two changes one time.  So where the filesystem's does
- * (see device_has_fine_times()), what was
- * made from a module that changed a moment ago counts as stale the next time.
+ * (see device_has_fine_times()), the stamp of a module that changed a moment ago says
+ * so, and news of a further change count without a look at the state.  Unheard, such a
+ * change within the same tick of at most 10 ms that leaves the size as it was is missed.
  *
  * A module that is a symlink counts as it is: its target may lie anywhere, even in
  * our own mount.

@@ -47,4 +47,12 @@ void inode_name_free(struct inode_table *table, struct inode_name *name);
 void inode_moved(struct inode_table *table, struct inode *inode,
 		 struct inode *parent, const char *name, struct inode_name *to);
 
+/*
+ * Calls @each for every name that is known to lead to @inode, without locks; @parent is
+ * borrowed for the call.  Names that come or go meanwhile may be left out.
+ */
+void inode_each_name(struct inode_table *table, struct inode *inode,
+		     void (*each)(void *data, struct inode *parent, const char *name),
+		     void *data);
+
 #endif

@@ -64,6 +64,13 @@ int route_remove_orphan(const struct place *place);
 void route_adopt(struct fs *fs, struct inode *parent, const struct place *place);
 
 /*
+ * Bytecode has got the name @name in @parent.  Its module may have changed after the
+ * answer for it was given, and what was then dropped may not have had that name yet: if
+ * so, it goes now.
+ */
+void route_recheck(struct fs *fs, struct inode *parent, const char *name);
+
+/*
  * A descriptor of @inode itself for @use.  A `__pycache__` that nothing was ever
  * written to is served by an empty directory.  Changing the source's files when
  * the mount is read-only is -EROFS.

@@ -36,7 +36,7 @@ static const char *const of_x[] = {
 };
 static const char *const of_others[] = {
 	"a/__pycache__/y.cpython-311.pyc", "a/__pycache__/xy.cpython-311.pyc",
-	"a/__pycache__/lib.so", "a/__pycache__/x", "a/y.pyc",
+	"a/__pycache__/lib.so", "a/__pycache__/x", "a/__pycache__/x.json", "a/y.pyc",
 	"b/__pycache__/x.cpython-311.pyc", "b/x.pyc",
 };
 enum {
@@ -155,7 +155,7 @@ static void what_changes_through_the_mount_drops_its_bytecode(void **state)
 		if (!all_gone(f))
 			fail_msg("change %d leaves bytecode", i);
 		assert_lists(on(f, "a/__pycache__"),
-			     "lib.so x xy.cpython-311.pyc y.cpython-311.pyc");
+			     "lib.so x x.json xy.cpython-311.pyc y.cpython-311.pyc");
 		assert_others(f);
 		restore(f);
 	}
@@ -207,6 +207,21 @@ static void a_file_in_the_making_does_not_get_its_name(void **state)
 	assert_fails(rename(on(f, "a/__pycache__/x.cpython-311.pyc.1"),
 			    on(f, "a/__pycache__/x.cpython-311.pyc")), ENOENT);
 	assert_missing(on(f, "a/__pycache__/x.cpython-311.pyc"));
+}
+
+/* By either name, whichever the kernel knows. */
+static void a_module_with_two_names_drops_the_bytecode_of_both(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_works(link(on(f, "a/x.py"), on(f, "b/z.py")));
+	assert_exists(on(f, "b/z.py"));
+	write_text(on(f, of_x[0]), "code");
+	write_text(on(f, "b/__pycache__/z.cpython-311.pyc"), "code");
+	rewrite(on(f, "b/z.py"));
+	assert_missing(on(f, of_x[0]));
+	assert_missing(on(f, "b/__pycache__/z.cpython-311.pyc"));
+	assert_works(unlink(on(f, "b/z.py")));
 }
 
 static void what_is_written_anew_is_kept(void **state)
@@ -274,6 +289,7 @@ int main(void)
 		WITH(a_module_that_comes_later_finds_no_bytecode, &unwatched),
 		WITH(a_file_in_the_making_does_not_get_its_name, &watched),
 		WITH(a_file_in_the_making_does_not_get_its_name, &unwatched),
+		WITH(a_module_with_two_names_drops_the_bytecode_of_both, &watched),
 		WITH(what_is_written_anew_is_kept, &watched),
 		WITH(other_changes_leave_it_alone, &watched),
 		WITH(what_is_dropped_gives_its_memory_back, &two_mebibytes),
