@@ -251,7 +251,8 @@ static void a_warm_import_costs_what_the_limit_makes_necessary(void **state)
 	assert_true(warm <= necessary);
 }
 
-static void within_the_limit_a_warm_import_costs_nothing(void **state)
+/* But to ask, for each module, whose `__pycache__` it is: several users reach it. */
+static void within_the_limit_a_warm_import_costs_a_name(void **state)
 {
 	const struct fixture *f = *state;
 	json_int_t cold = import_all(f), warm;
@@ -261,7 +262,8 @@ static void within_the_limit_a_warm_import_costs_nothing(void **state)
 	import_all(f);
 	warm = import_all(f);
 	print_message("requests: %d cold, %d warm\n", (int)cold, (int)warm);
-	assert_int_equal(warm, 0);
+	/* The package and the module that imports all are modules too. */
+	assert_in_range(warm, 1, MODULES + 2);
 }
 
 struct sight {
@@ -345,7 +347,7 @@ int main(int argc, char **argv)
 			a_warm_import_costs_what_the_limit_makes_necessary,
 			setup, teardown),
 		cmocka_unit_test_setup_teardown(
-			within_the_limit_a_warm_import_costs_nothing,
+			within_the_limit_a_warm_import_costs_a_name,
 			setup_long, teardown),
 		cmocka_unit_test_setup_teardown(changes_elsewhere_are_seen, setup, teardown),
 	};
