@@ -162,6 +162,7 @@ static int write_making_room(struct request *r, int fd, const char *data,
 			     size_t *ret_size)
 {
 	int err, rounds = 0;
+	unsigned tries = 0;
 
 	for (;;) {
 		size_t done = 0, left = size - *ret_size;
@@ -170,8 +171,11 @@ static int write_making_room(struct request *r, int fd, const char *data,
 				       offset + (off_t)*ret_size, append, &done);
 		*ret_size += done;
 		if (done == left || (err && err != -ENOSPC) ||
-		    inode_kind(r->inode) != INODE_STORE || ++rounds > MAX_ROUNDS ||
-		    room_make(r->fs, left - done, inode_id(r->inode)) < 0)
+		    inode_kind(r->inode) != INODE_STORE || ++rounds > MAX_ROUNDS)
+			break;
+		/* What was just unlinked may give its room back in a moment. */
+		if (room_make(r->fs, left - done, inode_id(r->inode)) < 0 &&
+		    !room_try_again(r->fs, -ENOSPC, &tries))
 			break;
 	}
 	return *ret_size ? 0 : err;
