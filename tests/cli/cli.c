@@ -220,12 +220,13 @@ static bool ended_badly;
 
 bool cli_are_left(int count)
 {
-	int status;
+	/* Counted first: who ends after that is buried by this test all the same. */
+	int status, living = cli_processes(NULL);
 
 	while (waitpid(-1, &status, WNOHANG) > 0)
 		ended_badly |= WIFSIGNALED(status) ? WTERMSIG(status) != SIGKILL
 						   : WEXITSTATUS(status) > 1;
-	return cli_processes(NULL) == count;
+	return living == count;
 }
 
 static bool are_left(void *count)
