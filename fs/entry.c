@@ -32,12 +32,6 @@ void entry_missing(struct fs *fs, const struct inode *parent,
 	};
 }
 
-void entry_forget(struct fs *fs, const struct fuse_entry_param *entry)
-{
-	if (entry->ino)
-		inode_forget(fs->inodes, entry->ino, 1);
-}
-
 /* Reads the attributes of what was just looked up into the answer. */
 static int complete(struct fs *fs, struct inode *parent, const struct place *place,
 		    struct inode *inode, struct fuse_entry_param *ret)

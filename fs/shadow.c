@@ -364,16 +364,13 @@ static void reclaim_own(void *data, uid_t user)
 
 uint64_t shadow_reclaim(const struct store *store, const struct file_id *id)
 {
-	static const enum shadow_part parts[] = {
-		SHADOW_CACHE, SHADOW_BESIDE, SHADOW_STAMPS, SHADOW_ORPHANS,
-	};
 	struct reclaiming reclaiming = { store, id, remove_stamps(store, id) };
 	char path[PART_PATH_SIZE];
 	struct stat st;
 
-	for (size_t i = 0; i < ARRAY_SIZE(parts); i++) {
-		part_path(parts[i], id, path);
-		if (parts[i] == SHADOW_CACHE &&
+	for (int part = 0; part < SHADOW_PARTS; part++) {
+		part_path((enum shadow_part)part, id, path);
+		if (part == SHADOW_CACHE &&
 		    fstatat(store->root, path, &st, 0) == 0 &&
 		    !shadow_follows_source(st.st_mode))
 			continue;

@@ -33,7 +33,4 @@ struct opened {
 int entry_open(struct fs *fs, struct inode *parent, const struct place *place,
 	       const struct opened *opened, struct fuse_entry_param *ret);
 
-/* Takes an entry back that was not sent. */
-void entry_forget(struct fs *fs, const struct fuse_entry_param *entry);
-
 #endif
