@@ -4,8 +4,8 @@
  * Natively CPython would load it as it lies there.  Here it is taken only as far as
  * it can be told to be in order:
  *   - its name has a tag of CPython from 3.3 on, which says how its header is laid
- *     out, and the header holds mtime and size of its module (PEP 552: no flags);
- *     bytecode that goes by a hash is not taken;
+ *     out, and the header holds mtime and size of its module, or a hash of it that
+ *     is to be checked (PEP 552); bytecode whose hash nobody checks is not taken;
  *   - a whole code object follows, since a cut one would end the import;
  *   - it is a regular file, of D's owner, of root or of the daemon's user, and
  *     writable by nobody who may not write D.  Whoever may write D could change the
@@ -31,11 +31,14 @@
 #include "log.h"
 #include "marshal.h"
 #include "names.h"
+#include "pyhash.h"
 #include "shadow.h"
 
 enum {
 	/* The header of CPython 3.3 to 3.6, and with the flags of 3.7. */
 	HEADER_OLD = 12, HEADER = 16,
+	/* Its flags: it goes by a hash, and that is to be checked. */
+	CHECKED_HASH = 3,
 	/* What one file may need: a part, a stamp's part, a stamp, and itself. */
 	INODES_OF_A_FILE = 4,
 	BLOCK = 4096,
@@ -95,17 +98,60 @@ struct shipped {
 	size_t size;
 };
 
-/* Whether it is whole and its header is that of the module @st. */
-static bool is_made_from(const struct shipped *shipped, const struct stat *st)
+/* The first @size bytes of the file @fd, which the caller frees; NULL when they can't be
+ * had, as of one that is shrinking. */
+static unsigned char *read_whole(int fd, size_t size)
+{
+	_cleanup_free_ unsigned char *data = malloc(size + 1);
+	unsigned char *whole = NULL;
+
+	if (data && pread(fd, data, size, 0) == (ssize_t)size) {
+		whole = data;
+		data = NULL;
+	}
+	return whole;
+}
+
+/* A module as Python sees it: through a symlink. */
+struct module {
+	int fd;			/* O_PATH; owned */
+	struct stat st;
+};
+
+/* Whether @module is what the hash in the header was made of. */
+static bool has_hash(const struct shipped *shipped, const struct module *module)
+{
+	_cleanup_close_ int fd = cred_reopen(module->fd, O_RDONLY | O_NONBLOCK);
+	size_t size = (size_t)module->st.st_size;
+	_cleanup_free_ unsigned char *source = fd < 0 ? NULL : read_whole(fd, size);
+	uint64_t hash;
+
+	memcpy(&hash, shipped->data + HEADER - 8, sizeof(hash));
+	return source &&
+		pyhash_source(number_at(shipped->data), source, size) == le64toh(hash);
+}
+
+/* Whether the header is that of @module. */
+static bool has_header(const struct shipped *shipped, const struct module *module)
 {
 	size_t head = shipped->minor < 7 ? HEADER_OLD : HEADER;
 	const unsigned char *data = shipped->data;
 
-	if (shipped->size <= head || (shipped->minor >= 7 && number_at(data + 4) != 0))
-		return false;
-	return number_at(data + head - 8) == (uint32_t)st->st_mtim.tv_sec &&
-		number_at(data + head - 4) == (uint32_t)st->st_size &&
-		marshal_is_code(data + head, shipped->size - head, shipped->minor);
+	if (shipped->minor >= 7 && number_at(data + 4) == CHECKED_HASH)
+		return has_hash(shipped, module);
+	return (shipped->minor < 7 || number_at(data + 4) == 0) &&
+		number_at(data + head - 8) == (uint32_t)module->st.st_mtim.tv_sec &&
+		number_at(data + head - 4) == (uint32_t)module->st.st_size;
+}
+
+/* Whether it is whole. */
+static bool is_whole(const struct shipped *shipped)
+{
+	size_t head = shipped->minor < 7 ? HEADER_OLD : HEADER;
+
+	return shipped->size > head &&
+		marshal_is_code(shipped->data + head, shipped->size - head,
+				shipped->minor);
 }
 
 /* Whether nobody can have written @st who may not write the directory. */
@@ -169,20 +215,25 @@ static int put_file(const struct seeding *seeding, const struct shipped *shipped
 }
 
 /*
- * The state of @module as Python sees it, through a symlink, but no other filesystem
- * is entered on the way: our own mount may be one.
+ * Whether @shipped was made from the module @name as it is now.  No other filesystem is
+ * entered on the way to it: our own mount may be one.
  */
-static bool find_module(const struct seeding *seeding, const char *module,
-			struct stat *ret)
+static bool is_made_from(const struct seeding *seeding, const struct shipped *shipped,
+			 const char *name, struct stat *ret)
 {
 	struct open_how how = {
 		.flags = O_PATH | O_CLOEXEC,
 		.resolve = RESOLVE_NO_XDEV | RESOLVE_NO_MAGICLINKS,
 	};
-	_cleanup_close_ int fd = (int)syscall(SYS_openat2, seeding->dirfd, module,
+	_cleanup_close_ int fd = (int)syscall(SYS_openat2, seeding->dirfd, name,
 					      &how, sizeof(how));
+	struct module module = { .fd = fd };
 
-	return fd >= 0 && fstat(fd, ret) == 0 && S_ISREG(ret->st_mode);
+	if (fd < 0 || fstat(fd, &module.st) < 0 || !S_ISREG(module.st.st_mode) ||
+	    !has_header(shipped, &module))
+		return false;
+	*ret = module.st;
+	return true;
 }
 
 /*
@@ -203,12 +254,11 @@ static int stamp_and_put(struct seeding *seeding, const struct shipped *shipped)
 		return err;
 	bytecode_of(seeding->fs, seeding->directory, seeding->dirfd, seeding->part,
 		    shipped->name, &bytecode);
-	if (!*bytecode.module || !find_module(seeding, bytecode.module, &module) ||
-	    !is_made_from(shipped, &module))
+	if (!*bytecode.module ||
+	    !is_made_from(seeding, shipped, bytecode.module, &module))
 		return 0;
 	err = bytecode_stamp(seeding->fs, &bytecode, false);
-	if (err || !find_module(seeding, bytecode.module, &module) ||
-	    !is_made_from(shipped, &module))
+	if (err || !is_made_from(seeding, shipped, bytecode.module, &module))
 		return err;
 	return put_file(seeding, shipped, &module);
 }
@@ -238,7 +288,6 @@ static int seed_file(struct seeding *seeding, const char *name)
 	struct shipped shipped = { .name = name, .minor = tagged_minor(name) };
 	_cleanup_close_ int fd = -1;
 	struct stat st;
-	ssize_t length;
 	int err = 0;
 
 	/* CPython 3.2 notes no size. */
@@ -248,12 +297,8 @@ static int seed_file(struct seeding *seeding, const char *name)
 	if (!fits(seeding->fs, st.st_size))
 		return -ENOSPC;
 	shipped.size = (size_t)st.st_size;
-	shipped.data = malloc(shipped.size + 1);
-	if (!shipped.data)
-		return -ENOMEM;
-	length = pread(fd, shipped.data, shipped.size, 0);
-	/* One that is shrinking, or can't be read, is not in order. */
-	if (length == st.st_size)
+	shipped.data = read_whole(fd, shipped.size);
+	if (shipped.data && is_whole(&shipped))
 		err = stamp_and_put(seeding, &shipped);
 	free(shipped.data);
 	return err;

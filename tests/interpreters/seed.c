@@ -29,11 +29,24 @@ static int compile_all(const char *source, void *data)
 	return 0;
 }
 
+static int compile_checked(const char *source, void *data)
+{
+	const struct project *project = *(struct project **)data;
+
+	free(command_output("/", project->python->path, "-m", "compileall", "-q",
+			    "--invalidation-mode", "checked-hash", source, NULL));
+	return 0;
+}
+
 static struct project *current;
 
 static struct fixture_options seeded = {
 	.in_place = true, .options = "existing=seed",
 	.prepare = compile_all, .data = &current,
+};
+static struct fixture_options checked = {
+	.in_place = true, .options = "existing=seed",
+	.prepare = compile_checked, .data = &current,
 };
 static struct fixture_options hidden = {
 	.in_place = true, .prepare = compile_all, .data = &current,
@@ -52,6 +65,15 @@ static void the_first_import_compiles_nothing(void **state)
 	project_assert_untouched(project);
 }
 
+static void bytecode_with_checked_hashes_is_taken(void **state)
+{
+	struct project *project = current = *state;
+
+	project_mount(project, &checked);
+	project_import_warm(project, project_root(project), NULL);
+	project_assert_untouched(project);
+}
+
 static void without_seed_it_compiles_all(void **state)
 {
 	struct project *project = current = *state;
@@ -64,7 +86,8 @@ static void without_seed_it_compiles_all(void **state)
 
 /*
  * Modules whose bytecode is spoiled in one way each.  All would say "shipped" were
- * it run, and say "source" when they are compiled; `good` alone is in order.
+ * it run, and say "source" when they are compiled; only those are in order whose names
+ * begin with "good".
  */
 static const char spoil_code[] =
 	"import importlib.util, marshal, os, struct, sys\n"
@@ -96,6 +119,17 @@ static const char spoil_code[] =
 	"ship('bad_empty', lambda data, st: b'')\n"
 	"ship('bad_half', lambda data, st: data[:-5])\n"
 	"if new:\n"
+	"    def hashed(flags, data, change=b''):\n"
+	"        with open(source_of, 'rb') as file:\n"
+	"            code = file.read() + change\n"
+	"        return (data[:4] + struct.pack('<I', flags) +\n"
+	"                importlib.util.source_hash(code) + data[16:])\n"
+	"    source_of = root + '/good.py'\n"
+	"    ship('good_checked', lambda data, st: hashed(3, data))\n"
+	"    ship('bad_hash', lambda data, st: hashed(3, data, b'x'))\n"
+	"    ship('bad_unchecked_hash', lambda data, st: hashed(1, data))\n"
+	"    ship('bad_unknown_flag', lambda data, st: hashed(7, data))\n"
+	"    ship('bad_cut_hash', lambda data, st: hashed(3, data)[:-3])\n"
 	"    ship('bad_unchecked', lambda data, st:\n"
 	"         head(st, flags=1) + data[len(head(st)):])\n"
 	"    ship('bad_checked', lambda data, st:\n"
@@ -123,7 +157,7 @@ static const char import_code[] =
 	"    if not name.endswith('.py'):\n"
 	"        continue\n"
 	"    says = __import__(name[:-3]).SAYS\n"
-	"    if says != ('shipped' if name == 'good.py' else 'source'):\n"
+	"    if says != ('shipped' if name.startswith('good') else 'source'):\n"
 	"        wrong.append(name)\n"
 	"print(' '.join(wrong) or 'right')\n";
 
@@ -210,6 +244,11 @@ static bool is_newest(const struct python *python)
 	return python->newest;
 }
 
+static bool has_hashes(const struct python *python)
+{
+	return python->cpython && python_is(python, 3, 7);
+}
+
 static bool has_sized_headers(const struct python *python)
 {
 	return python->cpython && python_is(python, 3, 4);
@@ -220,6 +259,8 @@ int main(void)
 	static const struct promise promises[] = {
 		{ "an image that ships bytecode starts warm",
 		  the_first_import_compiles_nothing, has_sized_headers },
+		{ "so does one whose bytecode goes by checked hashes",
+		  bytecode_with_checked_hashes_is_taken, has_hashes },
 		{ "without existing=seed it is hidden",
 		  without_seed_it_compiles_all, is_newest },
 		{ "only what is in order is taken",
