@@ -7,7 +7,6 @@
 
 #include "attr.h"
 #include "fresh.h"
-#include "seed.h"
 #include "util.h"
 
 static void fill(struct fs *fs, const struct inode *parent,
@@ -66,8 +65,6 @@ static int find_shadow(struct fs *fs, struct inode *parent,
 	struct inode *inode;
 	int err;
 
-	if (place->user == 0)
-		seed_directory(fs, parent);
 	err = inode_lookup(fs->inodes, &seen, &inode);
 	if (err)
 		return err;

@@ -11,7 +11,19 @@
 #include "reply.h"
 #include "room.h"
 #include "route.h"
+#include "seed.h"
 #include "util.h"
+
+/* Fills the `__pycache__` that was found, if it is to be. */
+static void seed(struct request *r, const struct place *place)
+{
+	struct caller caller;
+
+	if (place->kind != INODE_SHADOW || !seed_is_due(r->fs, r->inode, place->user))
+		return;
+	caller = request_caller(r, place->user != 0);
+	seed_directory(r->fs, r->inode, &caller, place->user);
+}
 
 static int do_lookup(struct request *r, struct fuse_entry_param *ret)
 {
@@ -22,6 +34,8 @@ static int do_lookup(struct request *r, struct fuse_entry_param *ret)
 	err = route(r->fs, r->inode, r->name, ROUTE_FIND, &place);
 	if (!err)
 		err = request_whose(r, &place);
+	if (!err)
+		seed(r, &place);
 	if (!err)
 		err = entry_find(r->fs, r->inode, &place, ret);
 	if (err == -ENOENT) {

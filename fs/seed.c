@@ -11,6 +11,10 @@
  *     writable by nobody who may not write D.  Whoever may write D could change the
  *     module as well; but its `__pycache__` may be open to more.
  * It becomes D's owner's in the store, as if made there by them.
+ *
+ * All this holds for whoever looks at D, so those who have a `__pycache__` of their own
+ * (sharing.h) get copies too.  Theirs are limited to what they could read natively, so
+ * a copy tells nobody what the file does not.
  */
 #include "seed.h"
 
@@ -52,6 +56,8 @@ struct seeding {
 	struct stat st;		/* its own */
 	int from;		/* its `__pycache__` of the source */
 	int part;		/* its part of the store; -1: not made yet */
+	const struct caller *caller;	/* borrowed */
+	uid_t user;		/* whose part it is; 0: shared */
 };
 
 /*
@@ -172,8 +178,10 @@ static bool fits(const struct fs *fs, off_t size)
 {
 	struct statvfs room;
 
-	return fstatvfs(fs->store.root, &room) == 0 &&
-		room.f_ffree >= INODES_OF_A_FILE &&
+	if (fstatvfs(fs->store.root, &room) < 0)
+		return false;
+	store_limit(&fs->store, &room);
+	return room.f_ffree >= INODES_OF_A_FILE &&
 		room.f_bfree * room.f_frsize > (uint64_t)size + BLOCK;
 }
 
@@ -188,7 +196,8 @@ static int fill(const struct seeding *seeding, const struct shipped *shipped, in
 	if ((size_t)done < shipped->size)
 		return -ENOSPC;
 	/* A plain user's daemon may not give it away. */
-	(void)fchown(to, seeding->st.st_uid, seeding->st.st_gid);
+	(void)(seeding->user ? fchown(to, seeding->user, seeding->caller->gid)
+			     : fchown(to, seeding->st.st_uid, seeding->st.st_gid));
 	return fchmod(to, (module->st_mode | S_IWUSR) & 0666) < 0 ? -errno : 0;
 }
 
@@ -198,8 +207,10 @@ static int put_file(const struct seeding *seeding, const struct shipped *shipped
 {
 	struct store *store = &seeding->fs->store;
 	char making[STORE_SPARE_SIZE];
-	int err;
+	int err = store_claim(store, (shipped->size + BLOCK - 1) / BLOCK * BLOCK, 1);
 
+	if (err)
+		return err;
 	store_spare_name(store, making);
 	_cleanup_close_ int to = openat(store->root, making, O_WRONLY | O_CREAT |
 					O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
@@ -236,6 +247,17 @@ static bool is_made_from(const struct seeding *seeding, const struct shipped *sh
 	return true;
 }
 
+static int make_part(struct seeding *seeding)
+{
+	struct store *store = &seeding->fs->store;
+	const struct file_id *id = inode_id(seeding->directory);
+
+	if (seeding->user)
+		return shadow_make_own(store, id, seeding->user, seeding->caller->gid,
+				       seeding->dirfd, &seeding->part);
+	return shadow_make(store, SHADOW_CACHE, id, seeding->dirfd, &seeding->part);
+}
+
 /*
  * The stamp comes before the module is compared, so that a module which changes
  * meanwhile is found out by the one or by the other.
@@ -244,12 +266,8 @@ static int stamp_and_put(struct seeding *seeding, const struct shipped *shipped)
 {
 	struct bytecode bytecode;
 	struct stat module;
-	int err = 0;
+	int err = seeding->part < 0 ? make_part(seeding) : 0;
 
-	if (seeding->part < 0)
-		err = shadow_make(&seeding->fs->store, SHADOW_CACHE,
-				  inode_id(seeding->directory), seeding->dirfd,
-				  &seeding->part);
 	if (err)
 		return err;
 	bytecode_of(seeding->fs, seeding->directory, seeding->dirfd, seeding->part,
@@ -263,7 +281,22 @@ static int stamp_and_put(struct seeding *seeding, const struct shipped *shipped)
 	return put_file(seeding, shipped, &module);
 }
 
-/* Opens @name of the source's `__pycache__` if it is to be trusted: -1 if not. */
+/* Opens @name of the source's `__pycache__` for reading, if those may whose copy it is
+ * to be: -1 if not. */
+static int open_as_reader(const struct seeding *seeding, const char *name)
+{
+	int fd;
+
+	if (seeding->user && cred_become(seeding->caller, CRED_STRICT) < 0)
+		return -1;
+	fd = openat(seeding->from, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY |
+		    O_CLOEXEC);
+	if (seeding->user)
+		cred_restore();
+	return fd;
+}
+
+/* The same if it is to be trusted as well. */
 static int open_trusted(const struct seeding *seeding, const char *name,
 			struct stat *ret)
 {
@@ -273,8 +306,7 @@ static int open_trusted(const struct seeding *seeding, const char *name,
 	if (fstatat(seeding->from, name, ret, AT_SYMLINK_NOFOLLOW) < 0 ||
 	    !S_ISREG(ret->st_mode))
 		return -1;
-	fd = openat(seeding->from, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK |
-		    O_NOCTTY | O_CLOEXEC);
+	fd = open_as_reader(seeding, name);
 	if (fd < 0 || fstat(fd, ret) < 0 || !S_ISREG(ret->st_mode) ||
 	    !is_trusted(seeding, ret))
 		return -1;
@@ -316,9 +348,13 @@ static void seed_all(struct seeding *seeding, DIR *dir)
 			    strerror(-err));
 }
 
-static void seed_locked(struct fs *fs, struct inode *directory)
+static void seed_locked(struct fs *fs, struct inode *directory,
+			const struct caller *caller, uid_t user)
 {
-	struct seeding seeding = { .fs = fs, .directory = directory, .part = -1 };
+	struct seeding seeding = {
+		.fs = fs, .directory = directory, .part = -1,
+		.caller = caller, .user = user,
+	};
 	_cleanup_handle_ struct handle *handle = NULL;
 	_cleanup_dir_ DIR *dir = NULL;
 	struct stat st;
@@ -333,21 +369,47 @@ static void seed_locked(struct fs *fs, struct inode *directory)
 	if (fstat(seeding.from, &st) < 0 || !is_trusted(&seeding, &st))
 		return;
 	/* Another daemon on the same store may have been here, or an earlier one. */
-	if (shadow_set_seeded(&fs->store, inode_id(directory)) < 0)
+	if (shadow_set_seeded(&fs->store, inode_id(directory), user) < 0)
 		return;
 	seed_all(&seeding, dir);
 	cleanup_close(&seeding.part);
 }
 
-void seed_directory(struct fs *fs, struct inode *directory)
+/* Whose flag tells whether it was done: a reference, or NULL when the kernel does not
+ * know the user's own yet. */
+static struct inode *flag_holder(struct fs *fs, struct inode *directory, uid_t user)
 {
-	if (!fs->opts->seed || inode_is_seeded(directory))
-		return;
+	return user ? inode_find_shadow(fs->inodes, inode_id(directory), user)
+		    : inode_ref(directory);
+}
+
+bool seed_is_due(struct fs *fs, struct inode *directory, uid_t user)
+{
+	struct inode *holder;
+	bool due;
+
+	/* What a daemon's own user may read says nothing about others. */
+	if (!fs->opts->seed || (user && !cred_can_switch() && user != geteuid()))
+		return false;
+	holder = flag_holder(fs, directory, user);
+	due = !holder || !inode_is_seeded(holder);
+	inode_put(fs->inodes, holder);
+	return due;
+}
+
+void seed_directory(struct fs *fs, struct inode *directory,
+		    const struct caller *caller, uid_t user)
+{
+	struct inode *holder;
+
 	/* Whoever comes meanwhile waits, and finds all there. */
 	pthread_mutex_lock(&fs->seed_lock);
-	if (!inode_is_seeded(directory)) {
-		seed_locked(fs, directory);
-		inode_set_seeded(directory);
+	if (seed_is_due(fs, directory, user)) {
+		seed_locked(fs, directory, caller, user);
+		holder = flag_holder(fs, directory, user);
+		if (holder)
+			inode_set_seeded(holder);
+		inode_put(fs->inodes, holder);
 	}
 	pthread_mutex_unlock(&fs->seed_lock);
 }

@@ -24,8 +24,8 @@
 enum {
 	/* "s-" and three numbers of 16 digits with dots between. */
 	SHADOW_NAME_SIZE = 2 + 3 * 17,
-	/* That, a slash, and the longest name of a part: "user-4294967295". */
-	PART_PATH_SIZE = SHADOW_NAME_SIZE + 16,
+	/* That, a slash, and the longest name in it: "seeded-4294967295". */
+	PART_PATH_SIZE = SHADOW_NAME_SIZE + 18,
 	/* How often the mark is made anew when the shadow goes meanwhile. */
 	MAX_TRIES = 8,
 	MOMENT_NANOSECONDS = 20000000,
@@ -390,13 +390,23 @@ void shadow_drop(struct store *store, const struct file_id *id)
 	store_remove(store, name);
 }
 
-int shadow_set_seeded(struct store *store, const struct file_id *id)
+int shadow_set_seeded(struct store *store, const struct file_id *id, uid_t user)
 {
 	char name[SHADOW_NAME_SIZE], path[PART_PATH_SIZE];
-	int err = -ENOENT;
+	int err;
 
 	shadow_name(id, name);
-	snprintf(path, sizeof(path), "%s/seeded", name);
+	if (user)
+		snprintf(path, sizeof(path), "%s/seeded-%u", name, user);
+	else
+		snprintf(path, sizeof(path), "%s/seeded", name);
+	/* Most ask for what was done long ago. */
+	if (faccessat(store->root, path, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+		return -EEXIST;
+	err = store_claim(store, 0, 2);
+	if (err)
+		return err;
+	err = -ENOENT;
 	for (int tries = 0; err == -ENOENT && tries < MAX_TRIES; tries++) {
 		if (mkdirat(store->root, name, 0700) < 0 && errno != EEXIST)
 			return -errno;

@@ -176,8 +176,8 @@ void inode_set_watched(struct inode *inode);
 bool inode_is_tidy(const struct inode *inode);
 void inode_set_tidy(struct inode *inode);
 
-/* Whether a directory's shared `__pycache__` was seeded, or need not be; starts as
- * false. */
+/* Whether a directory's shared `__pycache__` was seeded, or the one of some user's own
+ * that @inode is; or need not be.  Starts as false. */
 bool inode_is_seeded(const struct inode *inode);
 void inode_set_seeded(struct inode *inode);
 

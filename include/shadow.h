@@ -85,9 +85,10 @@ uint64_t shadow_reclaim(const struct store *store, const struct file_id *id);
  * directory itself is removed. */
 void shadow_drop(struct store *store, const struct file_id *id);
 
-/* Notes that bytecode of the source was copied into @id's shadow.  Returns 0, -EEXIST
- * when that was noted before, or another negative errno. */
-int shadow_set_seeded(struct store *store, const struct file_id *id);
+/* Notes that bytecode of the source was copied into @id's shadow for @user alone, or
+ * with 0 for all who share.  Returns 0, -EEXIST when that was noted before, or another
+ * negative errno. */
+int shadow_set_seeded(struct store *store, const struct file_id *id, uid_t user);
 
 /*
  * Orphans: bytecode X.pyc of the source that is hidden because X.py lies beside

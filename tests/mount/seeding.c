@@ -5,6 +5,7 @@
 #include "rules_common.h"
 
 #define ALICE 1000
+#define BOB 1001
 #define GROUP 2000
 #define TIME 1500000000
 
@@ -146,16 +147,125 @@ static int looks(void *path)
 	return outcome(access_link(path));
 }
 
-static void only_who_shares_is_shown_it(void **state)
+static int removes(void *path)
+{
+	return outcome(unlink(path));
+}
+
+/* Whether it is all there and belongs to whoever looks. */
+static int has_own(void *path)
+{
+	struct stat st;
+	int fd = open(path, O_RDONLY | O_CLOEXEC), error;
+
+	if (fd < 0)
+		return errno;
+	error = fstat(fd, &st) == 0 && st.st_size == SIZE && st.st_uid == getuid() &&
+		st.st_gid == getgid() && (st.st_mode & 07777) == 0644 ? 0 : EBADMSG;
+	close(fd);
+	return error;
+}
+
+static void whoever_has_their_own_gets_a_copy_of_their_own(void **state)
+{
+	struct fixture *f = *state;
+	struct stat st;
+
+	KEEP(seed, on(f, SEED));
+	assert_int_equal(as_user(ALICE, ALICE, NULL, 0, has_own, seed), 0);
+	assert_int_equal(as_user(BOB, BOB, NULL, 0, has_own, seed), 0);
+	assert_works(stat(seed, &st));
+	assert_int_equal(st.st_uid, 0);
+	/* What one has removed stays with the others, and does not come back. */
+	assert_int_equal(as_user(ALICE, ALICE, NULL, 0, removes, seed), 0);
+	tree_write("/proc/sys/vm/drop_caches", "2", -1);
+	assert_int_equal(as_user(ALICE, ALICE, NULL, 0, looks, seed), ENOENT);
+	assert_int_equal(as_user(BOB, BOB, NULL, 0, has_own, seed), 0);
+	assert_exists(seed);
+}
+
+static void nobody_gets_a_copy_of_what_they_could_not_read(void **state)
+{
+	static const gid_t group = GROUP;
+	struct fixture *f = *state;
+
+	KEEP(seed, on(f, SEED));
+	assert_works(chown(behind(f, SEED), 0, GROUP));
+	assert_works(chmod(behind(f, SEED), 0640));
+	assert_int_equal(as_user(ALICE, ALICE, NULL, 0, looks, seed), ENOENT);
+	assert_int_equal(as_user(BOB, BOB, &group, 1, has_own, seed), 0);
+	assert_exists(seed);
+}
+
+static void nobody_gets_a_copy_out_of_what_they_could_not_enter(void **state)
 {
 	struct fixture *f = *state;
 
-	assert_works(chmod(f->top, 0755));
 	KEEP(seed, on(f, SEED));
+	assert_works(chmod(behind(f, "d/__pycache__"), 0700));
 	assert_int_equal(as_user(ALICE, ALICE, NULL, 0, looks, seed), ENOENT);
 	assert_exists(seed);
-	assert_int_equal(as_user(ALICE, ALICE, NULL, 0, looks, seed), ENOENT);
 }
+
+static void nobody_gets_a_copy_of_what_belongs_to_strangers(void **state)
+{
+	struct fixture *f = *state;
+
+	KEEP(seed, on(f, SEED));
+	assert_works(chown(behind(f, SEED), BOB, BOB));
+	assert_int_equal(as_user(ALICE, ALICE, NULL, 0, looks, seed), ENOENT);
+	/* Not even the stranger, who runs it natively: it is not told from planted. */
+	assert_int_equal(as_user(BOB, BOB, NULL, 0, looks, seed), ENOENT);
+}
+
+/* A plain user mounts what is root's, as an image is run without root. */
+static struct fixture_options as_alice = {
+	.prepare = ship_one, .options = "existing=seed", .uid = ALICE, .gid = ALICE,
+};
+
+static void a_plain_users_daemon_seeds_for_its_user(void **state)
+{
+	struct fixture *f = *state;
+
+	KEEP(seed, on(f, SEED));
+	assert_int_equal(as_user(ALICE, ALICE, NULL, 0, has_own, seed), 0);
+}
+
+/* A store in a directory, whose limits no kernel keeps. */
+static char kept_store[64], kept_options[128];
+static struct fixture_options kept = { .prepare = ship_many, .options = kept_options };
+
+static int kept_begin(void **state)
+{
+	snprintf(kept_store, sizeof(kept_store), "/dev/shm/pycachefs-seed-XXXXXX");
+	assert_non_null(mkdtemp(kept_store));
+	snprintf(kept_options, sizeof(kept_options), "existing=seed,size=1M,store=%s",
+		 kept_store);
+	return fixture_begin(state);
+}
+
+static int kept_end(void **state)
+{
+	fixture_end(state);
+	tree_remove(kept_store);
+	return 0;
+}
+
+static void a_store_in_a_directory_takes_what_its_limit_allows(void **state)
+{
+	struct fixture *f = *state;
+	int taken = 0;
+
+	for (int i = 0; i < MODULES; i++) {
+		char name[64];
+
+		snprintf(name, sizeof(name), "many/__pycache__/m%d.cpython-311.pyc", i);
+		taken += exists(on(f, name));
+	}
+	assert_in_range(taken, 50, 64);
+}
+
+#define USERS(test) { #test, test, users_begin, fixture_end, &one }
 
 int main(void)
 {
@@ -167,7 +277,14 @@ int main(void)
 		WITH(what_strangers_may_write_is_not_taken, &one),
 		WITH(nothing_is_taken_where_strangers_may_put_it, &one),
 		WITH(a_link_to_another_directory_is_not_followed, &one),
-		WITH(only_who_shares_is_shown_it, &one),
+		USERS(whoever_has_their_own_gets_a_copy_of_their_own),
+		USERS(nobody_gets_a_copy_of_what_they_could_not_read),
+		USERS(nobody_gets_a_copy_out_of_what_they_could_not_enter),
+		USERS(nobody_gets_a_copy_of_what_belongs_to_strangers),
+		WITH(a_plain_users_daemon_seeds_for_its_user, &as_alice),
+		{ "a_store_in_a_directory_takes_what_its_limit_allows",
+		  a_store_in_a_directory_takes_what_its_limit_allows, kept_begin,
+		  kept_end, &kept },
 	};
 
 	return skip ? skip : cmocka_run_group_tests(tests, NULL, NULL);
