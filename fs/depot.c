@@ -150,7 +150,7 @@ static void sweep(struct store *store)
 		} else if (shadow_parse(entry->d_name, &id)) {
 			sweep_part(store, &id, SHADOW_CACHE);
 			sweep_part(store, &id, SHADOW_BESIDE);
-			shadow_tidy(store, &id);
+			(void)shadow_tidy(store, &id, false);
 		}
 	}
 }

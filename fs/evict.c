@@ -25,13 +25,15 @@ static int compare(const void *a, const void *b)
 size_t evict_choose(struct evict_candidate *candidates, size_t count,
 		    const struct evict_goal *goal)
 {
-	uint64_t bytes = 0;
+	uint64_t bytes = 0, inodes = 0;
 	size_t chosen = 0;
 
 	if (count)
 		qsort(candidates, count, sizeof(*candidates), compare);
-	while (chosen < count && (bytes < goal->bytes || chosen < goal->inodes))
-		bytes += candidates[chosen++].bytes;
+	while (chosen < count && (bytes < goal->bytes || inodes < goal->inodes)) {
+		bytes += candidates[chosen].bytes;
+		inodes += candidates[chosen++].inodes;
+	}
 	return chosen;
 }
 

@@ -120,6 +120,22 @@ bool device_has_fine_times(struct devices *devices, uint64_t dev)
 	return fine;
 }
 
+bool type_is_local(long type)
+{
+	static const long local[] = {
+		EXT4_SUPER_MAGIC, XFS_SUPER_MAGIC, BTRFS_SUPER_MAGIC,
+		TMPFS_MAGIC, OVERLAYFS_SUPER_MAGIC, SQUASHFS_MAGIC,
+		F2FS_SUPER_MAGIC, 0x2fc12fc1 /* zfs */, 0xca451a4e /* bcachefs */,
+		EROFS_SUPER_MAGIC_V1, MSDOS_SUPER_MAGIC, EXFAT_SUPER_MAGIC,
+		REISERFS_SUPER_MAGIC, ISOFS_SUPER_MAGIC, RAMFS_MAGIC,
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(local); i++)
+		if (local[i] == type)
+			return true;
+	return false;
+}
+
 bool device_is_fuse(struct devices *devices, uint64_t dev)
 {
 	unsigned index;

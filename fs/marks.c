@@ -14,7 +14,6 @@
  */
 #include "marks.h"
 
-#include <linux/magic.h>
 #include <pthread.h>
 #include <string.h>
 #include <sys/vfs.h>
@@ -45,26 +44,6 @@ struct marks {
 	struct marked *table;
 };
 
-/*
- * Filesystems that hear of all changes, since all are made through this kernel.
- * Any other may be a network's.
- */
-static bool is_local(long type)
-{
-	static const long local[] = {
-		EXT4_SUPER_MAGIC, XFS_SUPER_MAGIC, BTRFS_SUPER_MAGIC,
-		TMPFS_MAGIC, OVERLAYFS_SUPER_MAGIC, SQUASHFS_MAGIC,
-		F2FS_SUPER_MAGIC, 0x2fc12fc1 /* zfs */, 0xca451a4e /* bcachefs */,
-		EROFS_SUPER_MAGIC_V1, MSDOS_SUPER_MAGIC, EXFAT_SUPER_MAGIC,
-		REISERFS_SUPER_MAGIC, ISOFS_SUPER_MAGIC, RAMFS_MAGIC,
-	};
-
-	for (size_t i = 0; i < ARRAY_SIZE(local); i++)
-		if (local[i] == type)
-			return true;
-	return false;
-}
-
 static uint64_t digest_handle(const void *fsid, const struct file_handle *handle)
 {
 	uint64_t sum = identity_digest(fsid, sizeof(fsid_t), IDENTITY_SEED);
@@ -82,7 +61,7 @@ static int identify_mark(int fd, uint64_t *ret)
 
 	if (fstatfs(fd, &fs) < 0)
 		return -errno;
-	if (!is_local((long)fs.f_type))
+	if (!type_is_local((long)fs.f_type))
 		return -EREMOTE;
 	err = file_handle_get(fd, "", &any);
 	if (err)

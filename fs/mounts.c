@@ -37,7 +37,7 @@ static bool parse_line(char *line, struct mount_entry *ret)
 {
 	int id, parent;
 	unsigned major, minor;
-	char *rest = line, *field = NULL, *point = NULL;
+	char *rest = line, *field = NULL, *root = NULL, *point = NULL;
 
 	for (int i = 0; i < 5; i++) {
 		field = strsep(&rest, " ");
@@ -47,6 +47,8 @@ static bool parse_line(char *line, struct mount_entry *ret)
 		    (i == 1 && sscanf(field, "%d", &parent) != 1) ||
 		    (i == 2 && sscanf(field, "%u:%u", &major, &minor) != 2))
 			return false;
+		if (i == 3)
+			root = field;
 		if (i == 4)
 			point = field;
 	}
@@ -56,12 +58,14 @@ static bool parse_line(char *line, struct mount_entry *ret)
 	char *type = strsep(&rest, " "), *origin = strsep(&rest, " ");
 	if (!type || !origin)
 		return false;
+	unescape(root);
 	unescape(point);
 	unescape(origin);
 	*ret = (struct mount_entry){
 		.id = id,
 		.parent = parent,
 		.dev = makedev(major, minor),
+		.root = root,
 		.point = point,
 		.type = type,
 		.origin = origin,

@@ -49,7 +49,7 @@ static int purge_cache(struct fs *fs, const struct file_id *id, uid_t user)
 	struct inode *shadow = inode_find_shadow(fs->inodes, id, user);
 	int err = purge_part(fs, &part, shadow);
 
-	shadow_tidy(&fs->store, id);
+	(void)shadow_remove_cache(&fs->store, id, user);
 	if (shadow) {
 		/* It shows its directory's owner and mode from now on. */
 		inode_close(fs->inodes, shadow);
@@ -86,7 +86,7 @@ static int purge_shadow(struct fs *fs, const struct file_id *id)
 	shadow_each_user(&fs->store, id, purge_own, &purging);
 	/* Last: see bytecode_drop(). */
 	note(&purging.err, purge_part(fs, &stamps, NULL));
-	shadow_tidy(&fs->store, id);
+	(void)shadow_tidy(&fs->store, id, false);
 	return purging.err;
 }
 

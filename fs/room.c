@@ -29,8 +29,9 @@
 enum {
 	/* No writer of bytecode pauses for so long. */
 	ABANDONED_SECONDS = 60,
-	/* What one file may need: a shadow, a part, the stamps, one of them, itself. */
-	INODES_OF_A_FILE = 5,
+	/* What one file may need: a shadow, its note, a part, the stamps, one of them,
+	 * itself. */
+	INODES_OF_A_FILE = 6,
 	MAX_TRIES = 6,
 	PAGE_BYTES = 4096,
 	MOMENT_NANOSECONDS = 2000000,
@@ -47,10 +48,12 @@ struct family {
 	char key[];		/* the shadow's name, a slash, "X.py" */
 };
 
+/* What may go: a file, or the whole shadow of a directory that is gone. */
 struct file {
 	struct family *family;
 	struct part part;
-	char *name;		/* owned */
+	char *name;		/* owned; NULL: the shadow */
+	uint64_t files;		/* in it */
 };
 
 /* All that may go. */
@@ -112,11 +115,26 @@ static bool grow(struct survey *survey)
 	return true;
 }
 
+/* Takes the name of @file. */
+static void add_candidate(struct survey *survey, struct evict_candidate candidate,
+			  struct file file)
+{
+	if (!grow(survey)) {
+		free(file.name);
+		survey->out_of_memory = true;
+		return;
+	}
+	candidate.index = survey->count;
+	survey->files[survey->count] = file;
+	survey->candidates[survey->count++] = candidate;
+}
+
 /* Where the survey goes through: one part of one shadow. */
 struct place_surveyed {
 	struct survey *survey;
 	const char *shadow;
 	struct part part;
+	bool missing;		/* its directory: see origin.h */
 	int fd;
 	size_t names;		/* in all parts of the shadow so far */
 };
@@ -151,6 +169,7 @@ static void add_file(const struct place_surveyed *place, const char *name)
 	struct survey *survey = place->survey;
 	struct family *family = join_family(survey, place->shadow, name);
 	enum name_use use = names_use(name);
+	struct evict_candidate candidate = { .inodes = 1 };
 	struct stat st;
 	char *copy;
 
@@ -158,22 +177,30 @@ static void add_file(const struct place_surveyed *place, const char *name)
 	    fstatat(place->fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
 	    !may_go(survey, use, &st))
 		return;
-	copy = grow(survey) ? strdup(name) : NULL;
+	copy = strdup(name);
 	if (!copy) {
 		survey->out_of_memory = true;
 		return;
 	}
-	survey->files[survey->count] = (struct file){
-		.family = family,
-		.part = place->part, .name = copy,
-	};
-	survey->candidates[survey->count] = (struct evict_candidate){
-		.class = use == NAME_CACHED ? EVICT_CACHED : EVICT_ABANDONED,
-		.used_at = nanoseconds(&st.st_atim),
-		.bytes = (uint64_t)st.st_blocks * 512,
-		.index = survey->count,
-	};
-	survey->count++;
+	candidate.class = use != NAME_CACHED ? EVICT_ABANDONED :
+		place->missing ? EVICT_MISSING : EVICT_CACHED;
+	candidate.used_at = nanoseconds(&st.st_atim);
+	candidate.bytes = (uint64_t)st.st_blocks * 512;
+	add_candidate(survey, candidate, (struct file){
+		.family = family, .part = place->part, .name = copy, .files = 1,
+	});
+}
+
+/* All that is kept for a directory that is gone. */
+static void add_shadow(const struct place_surveyed *place)
+{
+	struct survey *survey = place->survey;
+	struct store_usage usage = shadow_usage(&survey->fs->store,
+						&place->part.directory);
+
+	add_candidate(survey, (struct evict_candidate){
+		.class = EVICT_GONE, .bytes = usage.used, .inodes = usage.inodes_used,
+	}, (struct file){ .part = place->part, .files = usage.files });
 }
 
 static void survey_part(struct place_surveyed *place)
@@ -227,8 +254,26 @@ static void reclaim(struct place_surveyed *place)
 	place->survey->freed += shadow_reclaim(store, &place->part.directory);
 }
 
+/* What the kernel knows is there, or is let go of by who hears that it went. */
+static enum origin_fate fate_of(struct fs *fs, const struct file_id *directory)
+{
+	struct inode *inode = inode_find(fs->inodes, INODE_SOURCE, directory);
+	enum origin_fate fate = inode ? ORIGIN_THERE
+				      : shadow_fate(&fs->store, directory);
+
+	inode_put(fs->inodes, inode);
+	return fate;
+}
+
 static void survey_shadow(struct place_surveyed *place)
 {
+	enum origin_fate fate = fate_of(place->survey->fs, &place->part.directory);
+
+	if (fate == ORIGIN_GONE) {
+		add_shadow(place);
+		return;
+	}
+	place->missing = fate == ORIGIN_MISSING;
 	place->part.part = SHADOW_BESIDE;
 	survey_part(place);
 	survey_cache(place, 0);
@@ -283,7 +328,7 @@ static void leave_family(struct fs *fs, const struct file *file)
 		shadow_unstamp(&fs->store, &file->part.directory, module);
 }
 
-static bool evict(struct fs *fs, const struct file *file)
+static bool evict_file(struct fs *fs, const struct file *file)
 {
 	_cleanup_close_ int part = -1;
 
@@ -291,7 +336,17 @@ static bool evict(struct fs *fs, const struct file *file)
 	    discard_file(fs, &file->part, part, file->name) < 0)
 		return false;
 	leave_family(fs, file);
-	atomic_fetch_add_explicit(&fs->figures.evictions, 1, memory_order_relaxed);
+	return true;
+}
+
+static bool evict(struct fs *fs, const struct file *file)
+{
+	if (!file->name)
+		shadow_drop(&fs->store, &file->part.directory);
+	else if (!evict_file(fs, file))
+		return false;
+	atomic_fetch_add_explicit(&fs->figures.evictions, file->files,
+				  memory_order_relaxed);
 	return true;
 }
 
@@ -347,7 +402,8 @@ static int evict_for(struct survey *survey, const struct evict_goal *goal)
 		evicted++;
 		if (survey->fs->store.ledger)
 			ledger_correct(survey->fs->store.ledger,
-				       -(int64_t)candidate->bytes, -1);
+				       -(int64_t)candidate->bytes,
+				       -(int64_t)candidate->inodes);
 	}
 	return evicted || survey->freed ? 0 : -ENOSPC;
 }

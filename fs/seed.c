@@ -43,8 +43,8 @@ enum {
 	HEADER_OLD = 12, HEADER = 16,
 	/* Its flags: it goes by a hash, and that is to be checked. */
 	CHECKED_HASH = 3,
-	/* What one file may need: a part, a stamp's part, a stamp, and itself. */
-	INODES_OF_A_FILE = 4,
+	/* What one file may need: a note, a part, a stamp's part, a stamp, and itself. */
+	INODES_OF_A_FILE = 5,
 	BLOCK = 4096,
 };
 

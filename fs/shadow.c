@@ -21,6 +21,9 @@
  */
 #define MODE_AS_SOURCE (S_ISUID | 0700)
 
+/* The note of where its directory is, in a shadow of a store that is kept: a symlink. */
+#define ORIGIN_NAME "origin"
+
 enum {
 	/* "s-" and three numbers of 16 digits with dots between. */
 	SHADOW_NAME_SIZE = 2 + 3 * 17,
@@ -183,13 +186,51 @@ static bool is_gone(int model)
 	return ends_with(target, " (deleted)") && has_no_listing(model);
 }
 
-/* Removes the shadow itself, if it has no part.  A maker of one tries again. */
-static void remove_empty(const struct store *store, const struct file_id *id)
+/* Whether there is nothing in the shadow @name but the note. */
+static bool holds_note_alone(const struct store *store, const char *name)
 {
-	char name[SHADOW_NAME_SIZE];
+	_cleanup_dir_ DIR *dir = NULL;
+	struct dirent *entry;
+
+	if (open_dir_at(store->root, name, &dir) < 0)
+		return false;
+	while ((entry = readdir(dir)))
+		if (!is_dot(entry->d_name) && strcmp(entry->d_name, ORIGIN_NAME) != 0)
+			return false;
+	return true;
+}
+
+/*
+ * Removes the shadow itself, if it has no part.  A maker of one tries again.  A part that
+ * is made just now may lose the note, and without one the directory counts as there.
+ * Returns how many inodes came free.
+ */
+static uint64_t remove_empty(const struct store *store, const struct file_id *id)
+{
+	char name[SHADOW_NAME_SIZE], path[PART_PATH_SIZE];
+	uint64_t freed;
 
 	shadow_name(id, name);
-	(void)unlinkat(store->root, name, AT_REMOVEDIR);
+	if (unlinkat(store->root, name, AT_REMOVEDIR) == 0)
+		return 1;
+	if (!store_is_shared(store) || !holds_note_alone(store, name))
+		return 0;
+	snprintf(path, sizeof(path), "%s/" ORIGIN_NAME, name);
+	freed = unlinkat(store->root, path, 0) == 0;
+	return freed + (unlinkat(store->root, name, AT_REMOVEDIR) == 0);
+}
+
+/* Less than that is no error: see shadow_fate(). */
+static void note_origin(struct store *store, const char *name, int model)
+{
+	char note[ORIGIN_NOTE_SIZE], path[PART_PATH_SIZE];
+
+	snprintf(path, sizeof(path), "%s/" ORIGIN_NAME, name);
+	if (!store->origin ||
+	    faccessat(store->root, path, F_OK, AT_SYMLINK_NOFOLLOW) == 0 ||
+	    origin_note(store->origin, model, note) < 0 || store_claim(store, 0, 1) < 0)
+		return;
+	(void)symlinkat(note, store->root, path);
 }
 
 /* What is to be made: a part like the source's directory, or a user's own. */
@@ -250,6 +291,7 @@ static int make_part(struct store *store, const struct file_id *id,
 		return err;
 	if (mkdirat(store->root, name, 0700) < 0 && errno != EEXIST)
 		return -errno;
+	note_origin(store, name, part->model);
 	err = make_in_shadow(store, part);
 	if (err && err != -EEXIST) {
 		remove_empty(store, id);
@@ -306,17 +348,6 @@ int shadow_remove_cache(const struct store *store, const struct file_id *id,
 	return 0;
 }
 
-void shadow_tidy(const struct store *store, const struct file_id *id)
-{
-	char path[PART_PATH_SIZE];
-
-	for (int part = 0; part < SHADOW_PARTS; part++) {
-		part_path((enum shadow_part)part, id, path);
-		(void)unlinkat(store->root, path, AT_REMOVEDIR);
-	}
-	remove_empty(store, id);
-}
-
 /* Whether something was made or removed in the part a moment ago: what follows a stamp
  * is one system call away. */
 static bool is_in_use(const struct store *store, const char *path)
@@ -346,40 +377,71 @@ static uint64_t remove_stamps(const struct store *store, const struct file_id *i
 	return freed;
 }
 
-struct reclaiming {
+struct tidying {
 	const struct store *store;
 	const struct file_id *id;
 	uint64_t freed;
 };
 
-static void reclaim_own(void *data, uid_t user)
+static void remove_own(void *data, uid_t user)
 {
-	struct reclaiming *reclaiming = data;
+	struct tidying *tidying = data;
 	char path[PART_PATH_SIZE];
 
-	cache_path(reclaiming->id, user, path);
-	reclaiming->freed += unlinkat(reclaiming->store->root, path,
-				      AT_REMOVEDIR) == 0;
+	cache_path(tidying->id, user, path);
+	tidying->freed += unlinkat(tidying->store->root, path, AT_REMOVEDIR) == 0;
 }
 
-uint64_t shadow_reclaim(const struct store *store, const struct file_id *id)
+uint64_t shadow_tidy(const struct store *store, const struct file_id *id,
+		     bool keep_modes)
 {
-	struct reclaiming reclaiming = { store, id, remove_stamps(store, id) };
+	struct tidying tidying = { store, id, 0 };
 	char path[PART_PATH_SIZE];
 	struct stat st;
 
 	for (int part = 0; part < SHADOW_PARTS; part++) {
 		part_path((enum shadow_part)part, id, path);
-		if (part == SHADOW_CACHE &&
+		if (keep_modes && part == SHADOW_CACHE &&
 		    fstatat(store->root, path, &st, 0) == 0 &&
 		    !shadow_follows_source(st.st_mode))
 			continue;
-		reclaiming.freed += unlinkat(store->root, path, AT_REMOVEDIR) == 0;
+		tidying.freed += unlinkat(store->root, path, AT_REMOVEDIR) == 0;
 	}
-	shadow_each_user(store, id, reclaim_own, &reclaiming);
-	shadow_name(id, path);
-	reclaiming.freed += unlinkat(store->root, path, AT_REMOVEDIR) == 0;
-	return reclaiming.freed;
+	shadow_each_user(store, id, remove_own, &tidying);
+	return tidying.freed + remove_empty(store, id);
+}
+
+uint64_t shadow_reclaim(const struct store *store, const struct file_id *id)
+{
+	uint64_t freed = remove_stamps(store, id);
+
+	return freed + shadow_tidy(store, id, true);
+}
+
+enum origin_fate shadow_fate(const struct store *store, const struct file_id *id)
+{
+	char name[SHADOW_NAME_SIZE], path[PART_PATH_SIZE], note[ORIGIN_NOTE_SIZE];
+	ssize_t length;
+
+	if (!store->origin)
+		return ORIGIN_THERE;
+	shadow_name(id, name);
+	snprintf(path, sizeof(path), "%s/" ORIGIN_NAME, name);
+	length = readlinkat(store->root, path, note, sizeof(note) - 1);
+	if (length < 0)
+		return ORIGIN_THERE;
+	note[length] = '\0';
+	return origin_judge(store->origin, id, note);
+}
+
+struct store_usage shadow_usage(const struct store *store, const struct file_id *id)
+{
+	struct store_usage usage = { 0 };
+	char name[SHADOW_NAME_SIZE];
+
+	shadow_name(id, name);
+	store_count(store, name, &usage);
+	return usage;
 }
 
 void shadow_drop(struct store *store, const struct file_id *id)

@@ -22,6 +22,7 @@
 #include "ledger.h"
 #include "log.h"
 #include "namespace.h"
+#include "origin.h"
 #include "trees.h"
 #include "util.h"
 
@@ -132,6 +133,8 @@ void store_destroy(struct store *store)
 		store->leave(store);
 	ledger_close(store->ledger);
 	store->ledger = NULL;
+	origin_destroy(store->origin);
+	store->origin = NULL;
 	if (store->empty >= 0)
 		close(store->empty);
 	if (store->root >= 0)
@@ -249,6 +252,13 @@ static void count(int at, const char *name, int depth, struct store_usage *usage
 	}
 }
 
+void store_count(const struct store *store, const char *name,
+		 struct store_usage *usage)
+{
+	usage->inodes_used++;
+	count(store->root, name, 0, usage);
+}
+
 /* The same for the whole store.  Its directory may hold what is not ours. */
 static int count_all(const struct store *store, struct store_usage *usage)
 {
@@ -260,9 +270,10 @@ static int count_all(const struct store *store, struct store_usage *usage)
 		if (!starts_with(entry->d_name, "s-") &&
 		    !store_is_passing(entry->d_name))
 			continue;
-		usage->inodes_used++;
 		if (entry->d_type == DT_DIR)
-			count(dirfd(dir), entry->d_name, 0, usage);
+			store_count(store, entry->d_name, usage);
+		else
+			usage->inodes_used++;
 	}
 	return err;
 }

@@ -8,6 +8,7 @@
 
 #include "depot.h"
 #include "log.h"
+#include "origin.h"
 #include "util.h"
 
 static int open_depot(struct store *ret, const struct opts *opts, int source)
@@ -18,9 +19,16 @@ static int open_depot(struct store *ret, const struct opts *opts, int source)
 	int err = depot_open(ret, opts->store, opts->size, opts->inodes, outside,
 			     ARRAY_SIZE(outside), &why);
 
-	if (err)
+	if (err) {
 		complain("store '%s': %s", opts->store, why);
-	return err;
+		return err;
+	}
+	/* Without it, what goes first is what was not used for the longest time. */
+	err = origin_create(&ret->origin, source);
+	if (err)
+		log_warning("store '%s': which directories are gone can't be told: %s",
+			    opts->store, strerror(-err));
+	return 0;
 }
 
 int stores_open(struct store *ret, const struct opts *opts, int source)

@@ -6,7 +6,9 @@
  *
  * Files go class by class, and within a class the one that was not used for the
  * longest time first:
+ *   gone        all that is kept for a directory that is gone for good
  *   abandoned   temporaries whose writer was killed: nobody will ever read them
+ *   missing     bytecode of a directory that is not where it was: gone, most likely
  *   cached      bytecode that could be made anew
  *
  * What counts as use is for the caller to say; see room.h.
@@ -17,16 +19,17 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum evict_class { EVICT_ABANDONED, EVICT_CACHED };
+enum evict_class { EVICT_GONE, EVICT_ABANDONED, EVICT_MISSING, EVICT_CACHED };
 
 struct evict_candidate {
 	enum evict_class class;
 	uint64_t used_at;	/* nanoseconds; only compared */
-	uint64_t bytes;		/* that come free when it goes */
+	uint64_t bytes;		/* that come free when it goes, */
+	uint64_t inodes;	/* as do these */
 	size_t index;		/* the caller's own */
 };
 
-/* Room that is wanted; each file that goes gives one inode. */
+/* Room that is wanted. */
 struct evict_goal {
 	uint64_t bytes;
 	uint64_t inodes;

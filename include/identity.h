@@ -59,6 +59,10 @@ int identify_statx(struct devices *devices, int at, const char *name,
  */
 bool device_has_fine_times(struct devices *devices, uint64_t dev);
 
+/* Whether a filesystem of that type, as statfs(2) tells it, is changed through this
+ * kernel alone.  Any other may be a network's. */
+bool type_is_local(long type);
+
 void stat_from_statx(const struct statx *from, struct stat *ret);
 
 /* Whether the filesystem @dev is FUSE; false where it was not met by identify(). */

@@ -15,7 +15,8 @@ struct mount_entry {
 	int id;			/* as STATX_MNT_ID gives it */
 	int parent;		/* id of the mount that it lies on */
 	uint64_t dev;		/* as st_dev */
-	const char *point;	/* where, with octal escapes resolved */
+	const char *root;	/* its root in the filesystem, octal escapes resolved */
+	const char *point;	/* where, likewise */
 	const char *type;	/* such as "ext4" */
 	const char *origin;	/* what, such as a device or our source */
 };

@@ -15,6 +15,7 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
+#include "origin.h"
 #include "store.h"
 #include "util.h"
 
@@ -68,18 +69,30 @@ void shadow_each_user(const struct store *store, const struct file_id *id,
 int shadow_remove_cache(const struct store *store, const struct file_id *id,
 			uid_t user);
 
-/* Removes the parts of @id's shadow that are empty, and it when it has none left. */
-void shadow_tidy(const struct store *store, const struct file_id *id);
+/*
+ * Removes the parts of @id's shadow that are empty, users' own among them, and it when
+ * it has none left.  With @keep_modes a SHADOW_CACHE with a mode of its own stays.
+ * Returns how many inodes came free.
+ */
+uint64_t shadow_tidy(const struct store *store, const struct file_id *id,
+		     bool keep_modes);
 
 /* Whether @name, in the root of the store, is a shadow; then whose. */
 bool shadow_parse(const char *name, struct file_id *ret);
 
 /*
- * Takes back what a shadow without any file costs: stamps, parts and itself, but not
- * marks, nor a SHADOW_CACHE with a mode of its own.  One in which a stamp was set a
- * moment ago stays: its writer is on the way.  Returns how many inodes came free.
+ * Takes back what a shadow without any file costs: stamps, and then as shadow_tidy(),
+ * keeping modes.  Marks stay, and so does one in which a stamp was set a moment ago: its
+ * writer is on the way.  Returns how many inodes came free.
  */
 uint64_t shadow_reclaim(const struct store *store, const struct file_id *id);
+
+/* What has become of the directory @id, as far as was noted in its shadow: see
+ * origin.h.  In a private store nothing is noted: whoever is mounted hears of it. */
+enum origin_fate shadow_fate(const struct store *store, const struct file_id *id);
+
+/* What @id's shadow takes, itself included. */
+struct store_usage shadow_usage(const struct store *store, const struct file_id *id);
 
 /* Removes @id's shadow with all that it holds: see store_remove().  Call after the
  * directory itself is removed. */

@@ -22,6 +22,7 @@
 #include "trees.h"
 
 struct ledger;
+struct origin;
 
 struct store {
 	int root;		/* O_PATH of its directory; owned */
@@ -35,6 +36,7 @@ struct store {
 	/* Of a depot alone. */
 	const char *path;	/* borrowed; NULL: a private tmpfs */
 	struct ledger *ledger;	/* owned */
+	struct origin *origin;	/* owned; NULL: nothing is noted */
 	int lock;		/* see depot.c; owned */
 	void (*leave)(struct store *store);	/* ends it */
 };
@@ -89,6 +91,10 @@ void store_remove(struct store *store, const char *name);
 
 /* Turns what fstatvfs(2) says in the store into what it holds of its limits. */
 void store_limit(const struct store *store, struct statvfs *fs);
+
+/* Adds to @usage what is called @name in the root, with all that it holds. */
+void store_count(const struct store *store, const char *name,
+		 struct store_usage *usage);
 
 /* What is used, as the kernel says or as is counted in a depot, and a count of the
  * files.  Goes through the whole store.  Returns 0 or negative errno. */

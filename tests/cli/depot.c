@@ -44,6 +44,7 @@ static int end(void **state)
 	void *cli = depot->cli;
 
 	umount2(depot->shm, MNT_DETACH);
+	umount2(depot->cli->source, MNT_DETACH);
 	return cli_end(&cli);
 }
 
@@ -231,8 +232,8 @@ static void bytecode_is_there_at_the_next_mount(void **state)
 	assert_int_equal(json_integer_value(json_object_get(store, "used")), 4096);
 	assert_int_equal(json_integer_value(json_object_get(store, "inodes")), 500);
 	assert_int_equal(json_integer_value(json_object_get(store, "files")), 1);
-	/* A shadow, two parts, a stamp, a file. */
-	assert_int_equal(json_integer_value(json_object_get(store, "inodes_used")), 5);
+	/* A shadow, a note of its directory, two parts, a stamp, a file. */
+	assert_int_equal(json_integer_value(json_object_get(store, "inodes_used")), 6);
 	json_decref(store);
 	unmount_last(mnt);
 }
@@ -332,6 +333,123 @@ static void two_daemons_stay_within_the_limits(void **state)
 	assert_in_range(tally.files, 40, 100);
 	unmount(mounts[0]);
 	unmount_last(mounts[1]);
+}
+
+static size_t count_files(const struct depot *depot)
+{
+	count_all(depot);
+	/* Less the ledger. */
+	return tally.files - 1;
+}
+
+/* Modules @from to @to of a package, in a source. */
+static void make_modules(const char *source, const char *package, int from, int to)
+{
+	char name[64];
+
+	for (int i = from; i < to; i++) {
+		snprintf(name, sizeof(name), "%s/m%d.py", package, i);
+		tree_write(in(source, name), "m = 1\n", -1);
+	}
+}
+
+/* Their bytecode. */
+static void compile(const char *mountpoint, const char *package, int from, int to)
+{
+	static const char content[16 * KIBI];
+	char name[80];
+
+	for (int i = from; i < to; i++) {
+		snprintf(name, sizeof(name), "%s/__pycache__/m%d.cpython-311.pyc",
+			 package, i);
+		tree_write(in(mountpoint, name), content, sizeof(content));
+	}
+}
+
+static int count_compiled(const char *mountpoint, const char *package, int from, int to)
+{
+	char name[80];
+	int count = 0;
+
+	for (int i = from; i < to; i++) {
+		snprintf(name, sizeof(name), "%s/__pycache__/m%d.cpython-311.pyc",
+			 package, i);
+		count += exists(in(mountpoint, name));
+	}
+	return count;
+}
+
+/* Bytecode of `pkg`, and of `gone`, which is newer, and a library there.  They lie on a
+ * filesystem that gives handles. */
+static void fill_both(const struct depot *depot)
+{
+	const char *mnt = depot->cli->mnt;
+
+	assert_int_equal(mount("source", depot->cli->source, "tmpfs", 0, "mode=0755"), 0);
+	make_modules(depot->cli->source, "pkg", 0, 50);
+	make_modules(depot->cli->source, "gone", 0, 20);
+	mount_on(depot, mnt, ",size=1M");
+	compile(mnt, "pkg", 0, 30);
+	compile(mnt, "gone", 0, 20);
+	tree_write(in(mnt, "gone/__pycache__/lib.so"), "library", -1);
+}
+
+static void what_belongs_to_a_directory_that_is_gone_goes_first(void **state)
+{
+	struct depot *depot = *state;
+	const char *mnt = depot->cli->mnt, *source = depot->cli->source;
+
+	fill_both(depot);
+	unmount_last(mnt);
+	tree_remove(in(source, "gone"));
+	mount_on(depot, mnt, ",size=1M");
+	/* Nothing goes while there is room. */
+	assert_int_equal(count_files(depot), 51);
+	compile(mnt, "pkg", 30, 50);
+	/* What is older stays, and nothing is left of what is gone. */
+	assert_int_equal(count_compiled(mnt, "pkg", 0, 50), 50);
+	assert_int_equal(count_files(depot), 50);
+	unmount_last(mnt);
+}
+
+/* Also by a daemon that has never seen it, while its source is mounted. */
+static void whoever_makes_room_finds_out_what_is_gone(void **state)
+{
+	struct depot *depot = *state;
+	const char *mnt = depot->cli->mnt, *source = depot->cli->source;
+	char second[120], options[160];
+
+	fill_both(depot);
+	unmount_last(mnt);
+	tree_remove(in(source, "gone"));
+	snprintf(second, sizeof(second), "%s/second", source);
+	make_modules(second, "pkg", 0, 20);
+	snprintf(options, sizeof(options), "store=%s,size=1M", depot->dir);
+	mount_on(depot, mnt, ",size=1M");
+	cli_quietly("-o", options, second, depot->other, NULL);
+	compile(depot->other, "pkg", 0, 20);
+	assert_int_equal(count_compiled(depot->other, "pkg", 0, 20), 20);
+	assert_int_equal(count_compiled(mnt, "pkg", 0, 30), 30);
+	assert_int_equal(count_files(depot), 50);
+	unmount(mnt);
+	unmount_last(depot->other);
+}
+
+/* It takes its bytecode along, and keeps its turn. */
+static void what_was_renamed_is_not_taken_for_gone(void **state)
+{
+	struct depot *depot = *state;
+	const char *mnt = depot->cli->mnt, *source = depot->cli->source;
+
+	fill_both(depot);
+	unmount_last(mnt);
+	assert_int_equal(rename(in(source, "gone"), in(source, "kept")), 0);
+	mount_on(depot, mnt, ",size=1M");
+	compile(mnt, "pkg", 30, 50);
+	assert_int_equal(count_compiled(mnt, "kept", 0, 20), 20);
+	assert_holds(in(mnt, "kept/__pycache__/lib.so"), "library");
+	assert_true(count_compiled(mnt, "pkg", 0, 30) < 30);
+	unmount_last(mnt);
 }
 
 static void what_cannot_go_fills_it(void **state)
@@ -485,6 +603,9 @@ int main(void)
 		DEPOT(bytecode_of_what_changed_meanwhile_is_stale),
 		DEPOT(two_daemons_see_each_other),
 		DEPOT(two_daemons_stay_within_the_limits),
+		DEPOT(what_belongs_to_a_directory_that_is_gone_goes_first),
+		DEPOT(whoever_makes_room_finds_out_what_is_gone),
+		DEPOT(what_was_renamed_is_not_taken_for_gone),
 		DEPOT(what_cannot_go_fills_it),
 		DEPOT(a_full_tmpfs_is_like_a_full_store),
 		DEPOT(what_one_drops_the_other_lets_go),

@@ -8,12 +8,12 @@
 enum { COUNT = 6 };
 
 static const struct evict_candidate files[COUNT] = {
-	{ EVICT_CACHED, 50, 4096, 0 },
-	{ EVICT_CACHED, 10, 4096, 1 },
-	{ EVICT_ABANDONED, 90, 8192, 2 },
-	{ EVICT_CACHED, 30, 4096, 3 },
-	{ EVICT_ABANDONED, 99, 4096, 4 },
-	{ EVICT_CACHED, 30, 65536, 5 },
+	{ EVICT_CACHED, 50, 4096, 1, 0 },
+	{ EVICT_CACHED, 10, 4096, 1, 1 },
+	{ EVICT_ABANDONED, 90, 8192, 1, 2 },
+	{ EVICT_CACHED, 30, 4096, 1, 3 },
+	{ EVICT_ABANDONED, 99, 4096, 1, 4 },
+	{ EVICT_CACHED, 30, 65536, 1, 5 },
 };
 
 /* In which all of them go: by class, by age, and the larger one first. */
@@ -50,6 +50,25 @@ static void no_more_go_than_are_needed(void **state)
 	assert_int_equal(choose(0, 3, chosen), 3);
 	assert_int_equal(choose(1, 4, chosen), 4);
 	assert_int_equal(choose(0, 100, chosen), COUNT);
+}
+
+static void what_is_gone_goes_before_all_and_what_is_missing_before_the_rest(void **state)
+{
+	struct evict_candidate files_of[] = {
+		{ EVICT_CACHED, 1, 4096, 1, 0 },
+		{ EVICT_MISSING, 50, 4096, 1, 1 },
+		{ EVICT_ABANDONED, 60, 4096, 1, 2 },
+		{ EVICT_GONE, 70, 8192, 5, 3 },
+		{ EVICT_MISSING, 40, 4096, 1, 4 },
+	};
+	static const size_t in_order[] = { 3, 2, 4, 1, 0 };
+
+	(void)state;
+	/* It gives many inodes at once. */
+	assert_int_equal(evict_choose(files_of, 5, &(struct evict_goal){ 1, 5 }), 1);
+	assert_int_equal(evict_choose(files_of, 5, &(struct evict_goal){ 1, 6 }), 2);
+	for (size_t i = 0; i < ARRAY_SIZE(in_order); i++)
+		assert_int_equal(files_of[i].index, in_order[i]);
 }
 
 static void nothing_can_be_chosen_from_nothing(void **state)
@@ -90,6 +109,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(files_go_by_class_and_then_by_age),
 		cmocka_unit_test(no_more_go_than_are_needed),
+		cmocka_unit_test(
+			what_is_gone_goes_before_all_and_what_is_missing_before_the_rest),
 		cmocka_unit_test(nothing_can_be_chosen_from_nothing),
 		cmocka_unit_test(the_goal_is_what_is_missing),
 	};
