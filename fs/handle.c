@@ -69,7 +69,6 @@ int handles_create(struct handles **ret, struct inode_table *table, unsigned lim
 		   struct devices *devices, inode_opener *opener, void *data)
 {
 	struct handles *handles = calloc(1, sizeof(*handles));
-	pthread_condattr_t clock;
 
 	if (!handles)
 		return -ENOMEM;
@@ -81,10 +80,7 @@ int handles_create(struct handles **ret, struct inode_table *table, unsigned lim
 	handles->pin_limit = limit - limit / 4;
 	handles->young = ROW_WRITERS;
 	pthread_mutex_init(&handles->lock, NULL);
-	pthread_condattr_init(&clock);
-	pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
-	pthread_cond_init(&handles->changed, &clock);
-	pthread_condattr_destroy(&clock);
+	cond_init(&handles->changed);
 	*ret = handles;
 	return 0;
 }

@@ -6,14 +6,13 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "log.h"
 #include "util.h"
 
 #include <utlist.h>
 
-enum { MAX_FLUSH_NANOSECONDS = 100000000 };
+enum { MAX_FLUSH_MILLISECONDS = 100 };
 
 struct message {
 	uint64_t number;
@@ -109,23 +108,16 @@ void notify_name_later(struct notifier *notifier, uint64_t parent, const char *n
 
 bool notify_flush(struct notifier *notifier)
 {
-	struct timespec until;
+	const struct timespec until = monotonic_in(MAX_FLUSH_MILLISECONDS);
 	uint64_t goal;
 	bool done;
 
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_nsec += MAX_FLUSH_NANOSECONDS;
-	if (until.tv_nsec >= 1000000000) {
-		until.tv_nsec -= 1000000000;
-		until.tv_sec++;
-	}
 	pthread_mutex_lock(&notifier->lock);
 	goal = notifier->queued_count;
 	notifier->waiters++;
-	while (notifier->waiters < notifier->readers && notifier->done_count < goal)
-		if (pthread_cond_timedwait(&notifier->done, &notifier->lock,
-					   &until) == ETIMEDOUT)
-			break;
+	while (notifier->waiters < notifier->readers && notifier->done_count < goal &&
+	       cond_wait(&notifier->done, &notifier->lock, &until))
+		;
 	notifier->waiters--;
 	done = notifier->done_count >= goal;
 	pthread_mutex_unlock(&notifier->lock);
@@ -178,7 +170,6 @@ int notifier_create(struct notifier **ret, struct fuse_session *session,
 		    _Atomic uint64_t *sent)
 {
 	struct notifier *notifier = calloc(1, sizeof(*notifier));
-	pthread_condattr_t clock;
 	int err;
 
 	if (!notifier)
@@ -187,10 +178,7 @@ int notifier_create(struct notifier **ret, struct fuse_session *session,
 	notifier->sent = sent;
 	pthread_mutex_init(&notifier->lock, NULL);
 	pthread_cond_init(&notifier->queued, NULL);
-	pthread_condattr_init(&clock);
-	pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
-	pthread_cond_init(&notifier->done, &clock);
-	pthread_condattr_destroy(&clock);
+	cond_init(&notifier->done);
 	err = thread_start(&notifier->thread, send_queued, notifier);
 	if (err) {
 		free(notifier);

@@ -138,11 +138,9 @@ bool handles_settle_wait(struct handles *handles, unsigned seconds)
 	pthread_mutex_lock(&handles->lock);
 	while (!row_writers_locked(handles) && !handles->stopping)
 		pthread_cond_wait(&handles->changed, &handles->lock);
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_sec += seconds;
+	until = monotonic_in((uint64_t)seconds * 1000);
 	while (!handles->stopping &&
-	       pthread_cond_timedwait(&handles->changed, &handles->lock,
-				      &until) != ETIMEDOUT)
+	       cond_wait(&handles->changed, &handles->lock, &until))
 		;
 	stopping = handles->stopping;
 	pthread_mutex_unlock(&handles->lock);

@@ -3,12 +3,10 @@
  */
 #include "tend.h"
 
-#include <time.h>
-
 #include "ledger.h"
 #include "util.h"
 
-enum { INTERVAL_SECONDS = 1 };
+enum { INTERVAL_MILLISECONDS = 1000 };
 
 struct tender {
 	struct fs *fs;		/* borrowed; does not change */
@@ -32,14 +30,11 @@ static void let_go(struct fs *fs)
 /* Waits for the next look; false at the end. */
 static bool pause_tending(struct tender *tender)
 {
-	struct timespec until;
+	const struct timespec until = monotonic_in(INTERVAL_MILLISECONDS);
 	bool ending;
 
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_sec += INTERVAL_SECONDS;
 	pthread_mutex_lock(&tender->lock);
-	while (!tender->ending &&
-	       pthread_cond_timedwait(&tender->ended, &tender->lock, &until) == 0)
+	while (!tender->ending && cond_wait(&tender->ended, &tender->lock, &until))
 		;
 	ending = tender->ending;
 	pthread_mutex_unlock(&tender->lock);
@@ -64,17 +59,13 @@ static void *tend(void *data)
 int tender_create(struct tender **ret, struct fs *fs)
 {
 	struct tender *tender = calloc(1, sizeof(*tender));
-	pthread_condattr_t clock;
 	int err;
 
 	if (!tender)
 		return -ENOMEM;
 	tender->fs = fs;
 	pthread_mutex_init(&tender->lock, NULL);
-	pthread_condattr_init(&clock);
-	pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
-	pthread_cond_init(&tender->ended, &clock);
-	pthread_condattr_destroy(&clock);
+	cond_init(&tender->ended);
 	err = thread_start(&tender->thread, tend, tender);
 	if (err) {
 		free(tender);

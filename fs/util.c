@@ -10,7 +10,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/xattr.h>
-#include <time.h>
 
 enum { MAX_DEPTH = 100 };
 
@@ -114,6 +113,33 @@ uint64_t milliseconds(void)
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+struct timespec monotonic_in(uint64_t milliseconds)
+{
+	struct timespec then;
+	uint64_t nanoseconds;
+
+	clock_gettime(CLOCK_MONOTONIC, &then);
+	nanoseconds = (uint64_t)then.tv_nsec + milliseconds % 1000 * 1000000;
+	then.tv_sec += (time_t)(milliseconds / 1000 + nanoseconds / 1000000000);
+	then.tv_nsec = (long)(nanoseconds % 1000000000);
+	return then;
+}
+
+void cond_init(pthread_cond_t *cond)
+{
+	pthread_condattr_t clock;
+
+	pthread_condattr_init(&clock);
+	pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
+	pthread_cond_init(cond, &clock);
+	pthread_condattr_destroy(&clock);
+}
+
+bool cond_wait(pthread_cond_t *cond, pthread_mutex_t *lock, const struct timespec *until)
+{
+	return pthread_cond_timedwait(cond, lock, until) != ETIMEDOUT;
 }
 
 int thread_start(pthread_t *ret, void *(*run)(void *data), void *data)

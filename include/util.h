@@ -12,6 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
 
 #define ARRAY_SIZE(array) (sizeof(array) / sizeof((array)[0]))
@@ -83,6 +84,15 @@ int copy_xattr(int from, int to, const char *name);
 
 /* Milliseconds of CLOCK_MONOTONIC. */
 uint64_t milliseconds(void);
+
+/* The time of CLOCK_MONOTONIC in so many milliseconds from now. */
+struct timespec monotonic_in(uint64_t milliseconds);
+
+/* Makes a condition that can be waited for by that clock. */
+void cond_init(pthread_cond_t *cond);
+
+/* As pthread_cond_wait(), but no longer than @until: false when that has come. */
+bool cond_wait(pthread_cond_t *cond, pthread_mutex_t *lock, const struct timespec *until);
 
 /* Starts a thread that no signal is delivered to: signals are the main thread's.
  * Returns 0 or negative errno. */
