@@ -121,6 +121,16 @@ static bool try_again(struct request *r, const struct place *place, int err,
 	return place->kind == INODE_STORE && room_try_again(r->fs, err, tries);
 }
 
+/* Claims what is about to be made at @place, unless that is @claimed already. */
+static int claim(struct request *r, const struct place *place, bool *claimed)
+{
+	int err = *claimed || place->kind != INODE_STORE
+		? 0 : store_claim(&r->fs->store, 0, 1);
+
+	*claimed = !err;
+	return err;
+}
+
 /*
  * Making room may have taken the note of the module's state along that was made on the
  * way, as that of other bytecode which had to go.  It is made again, now that there is
@@ -189,6 +199,13 @@ static void answer_create(struct request *r, int err,
 	reply_create(r, entry, fi);
 }
 
+/* Whether to try again: an empty part of the store may go to make room just when it is
+ * used. */
+static bool may_have_gone(const struct request *r, int err, int *tries)
+{
+	return err == -ENOENT && inode_kind(r->inode) == INODE_SHADOW && ++*tries < 3;
+}
+
 void op_create(fuse_req_t req, fuse_ino_t parent, const char *name,
 	       mode_t mode, struct fuse_file_info *fi)
 {
@@ -196,11 +213,9 @@ void op_create(fuse_req_t req, fuse_ino_t parent, const char *name,
 	struct fuse_entry_param entry;
 	int err, tries = 0;
 
-	/* An empty part of the store may go to make room just when it is used. */
 	do
 		err = do_create(&r, mode, fi->flags, &entry);
-	while (err == -ENOENT && inode_kind(r.inode) == INODE_SHADOW && ++tries < 3);
-
+	while (may_have_gone(&r, err, &tries));
 	answer_create(&r, err, &entry, fi);
 }
 
@@ -212,15 +227,17 @@ static int do_tmpfile(struct request *r, mode_t mode, int flags,
 	struct opened opened = { .open_for = HANDLE_WRITE, .nameless = true };
 	_cleanup_handle_ struct handle *dir = NULL;
 	int err = route_open_to_change(r->fs, r->inode, &dir);
+	bool claimed = false;
 	unsigned tries = 0;
 
 	if (place.kind == INODE_SHADOW)
 		place.kind = INODE_STORE;
-	if (!err && place.kind == INODE_STORE)
-		err = store_claim(&r->fs->store, 0, 1);
 	if (err)
 		return err;
 	do {
+		err = claim(r, &place, &claimed);
+		if (err)
+			continue;
 		err = become_maker(r, mode);
 		if (err)
 			return err;
@@ -239,8 +256,11 @@ void op_tmpfile(fuse_req_t req, fuse_ino_t parent, mode_t mode,
 {
 	BEGIN_REQUEST(r, req, FS_TMPFILE, parent, NULL);
 	struct fuse_entry_param entry;
-	int err = do_tmpfile(&r, mode, fi->flags, &entry);
+	int err, tries = 0;
 
+	do
+		err = do_tmpfile(&r, mode, fi->flags, &entry);
+	while (may_have_gone(&r, err, &tries));
 	answer_create(&r, err, &entry, fi);
 }
 
@@ -329,6 +349,7 @@ static int do_link(struct request *r, struct inode *file,
 	_cleanup_handle_ struct handle *handle = NULL;
 	char name[FD_NAME_SIZE];
 	int err = route(r->fs, r->inode, r->name, ROUTE_REPLACE, &place);
+	bool claimed = false;
 	unsigned tries = 0;
 
 	if (err)
@@ -338,19 +359,18 @@ static int do_link(struct request *r, struct inode *file,
 		return -EXDEV;
 	if (inode_spoiled(file))
 		return inode_spoiled(file);
-	if (place.kind == INODE_STORE)
-		err = store_claim(&r->fs->store, 0, 1);
-	if (!err)
-		err = route_open(r->fs, file, HANDLE_PATH, &handle);
+	err = route_open(r->fs, file, HANDLE_PATH, &handle);
 	if (!err)
 		err = make_way(r, &place);
 	if (err)
 		return err;
 	fd_name(handle_fd(handle), name);
-	do
-		err = linkat(cred_proc_fd(), name, place.dirfd, r->name,
-			     AT_SYMLINK_FOLLOW) < 0 ? -errno : 0;
-	while (try_again(r, &place, err, &tries));
+	do {
+		err = claim(r, &place, &claimed);
+		if (!err && linkat(cred_proc_fd(), name, place.dirfd, r->name,
+				   AT_SYMLINK_FOLLOW) < 0)
+			err = -errno;
+	} while (try_again(r, &place, err, &tries));
 	if (err)
 		return err;
 	route_adopt(r->fs, r->inode, &place);

@@ -14,6 +14,7 @@
 #include "ops.h"
 #include "purge.h"
 #include "reply.h"
+#include "room.h"
 #include "route.h"
 #include "util.h"
 
@@ -110,13 +111,45 @@ static bool hides_entries(const struct fs *fs, const char *path, const char *nam
 			  : attr_acl(fs, value, (size_t)length) < (size_t)length;
 }
 
+struct xattr {
+	const char *name, *value;
+	size_t size;
+	int flags;
+};
+
+/* An ACL changes the mode: as the caller, whose groups decide whether setgid stays
+ * (fs/posix_acl.c, posix_acl_update_mode()). */
+static int set_at(struct request *r, const struct subject *subject, bool acl,
+		  const struct xattr *xattr)
+{
+	struct caller caller;
+	int result, err;
+
+	if (acl) {
+		caller = request_caller(r, true);
+		err = cred_become(&caller, CRED_STRICT);
+		if (err)
+			return err;
+	}
+	result = follows(r)
+		? setxattr(subject->path, xattr->name, xattr->value, xattr->size,
+			   xattr->flags)
+		: lsetxattr(subject->path, xattr->name, xattr->value, xattr->size,
+			    xattr->flags);
+	err = result < 0 ? -errno : 0;
+	if (acl)
+		cred_restore();
+	return err;
+}
+
 static int do_setxattr(struct request *r, const char *name, const char *value,
 		       size_t size, int flags)
 {
 	_cleanup_subject_ struct subject subject = { 0 };
+	const struct xattr xattr = { name, value, size, flags };
 	bool acl = starts_with(name, acl_prefix);
-	struct caller caller;
-	int result, err;
+	unsigned tries = 0;
+	int err;
 
 	if (is_virtual(r, name))
 		return -EPERM;
@@ -130,20 +163,11 @@ static int do_setxattr(struct request *r, const char *name, const char *value,
 					 handle_fd(subject.handle));
 	if (err)
 		return err;
-	/* An ACL changes the mode: as the caller, whose groups decide whether
-	 * setgid stays (fs/posix_acl.c, posix_acl_update_mode()). */
-	if (acl) {
-		caller = request_caller(r, true);
-		err = cred_become(&caller, CRED_STRICT);
-		if (err)
-			return err;
-	}
-	result = follows(r)
-		? setxattr(subject.path, name, value, size, flags)
-		: lsetxattr(subject.path, name, value, size, flags);
-	err = result < 0 ? -errno : 0;
-	if (acl)
-		cred_restore();
+	/* A tmpfs counts users' own against its inodes (Linux 6.6, mm/shmem.c,
+	 * shmem_xattr_handler_set()). */
+	do
+		err = set_at(r, &subject, acl, &xattr);
+	while (inode_kind(r->inode) != INODE_SOURCE && room_try_again(r->fs, err, &tries));
 	/* `__pycache__` shows its directory's ACL and mode. */
 	if (!err && acl)
 		reply_tell_shadow(r);

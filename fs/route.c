@@ -129,7 +129,7 @@ int route_open(struct fs *fs, struct inode *inode, enum handle_use use,
 	return err ? err : inode_open(fs->inodes, inode, use, ret);
 }
 
-int route_open_to_change(struct fs *fs, struct inode *inode, struct handle **ret)
+static int open_to_change(struct fs *fs, struct inode *inode, struct handle **ret)
 {
 	int err = check_writable(fs, inode);
 
@@ -138,6 +138,17 @@ int route_open_to_change(struct fs *fs, struct inode *inode, struct handle **ret
 	if (inode_kind(inode) == INODE_SHADOW)
 		return open_cache_to_change(fs, inode, ret);
 	return inode_open(fs->inodes, inode, HANDLE_PATH, ret);
+}
+
+int route_open_to_change(struct fs *fs, struct inode *inode, struct handle **ret)
+{
+	unsigned tries = 0;
+	int err;
+
+	do
+		err = open_to_change(fs, inode, ret);
+	while (room_try_again(fs, err, &tries));
+	return err;
 }
 
 static bool is_making(enum route_intent intent)
@@ -309,7 +320,7 @@ static int route_once(struct fs *fs, struct inode *parent,
 		err = place_in_source(fs, parent, intent, &place);
 	} else {
 		err = is_making(intent)
-			? route_open_to_change(fs, parent, &dir)
+			? open_to_change(fs, parent, &dir)
 			: route_open(fs, parent, HANDLE_PATH, &dir);
 		if (!err)
 			use_dir(&place, dir);

@@ -79,7 +79,8 @@ int route_open(struct fs *fs, struct inode *inode, enum handle_use use,
 	       struct handle **ret);
 
 /* The same for an inode that is about to be changed in its attributes or, as a
- * directory, in what it holds: a `__pycache__` is then made in the store. */
+ * directory, in what it holds: a `__pycache__` is then made in the store, which makes
+ * room where it is full.  Not while acting as a caller. */
 int route_open_to_change(struct fs *fs, struct inode *inode,
 			 struct handle **ret);
 

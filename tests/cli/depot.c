@@ -379,13 +379,30 @@ static int count_compiled(const char *mountpoint, const char *package, int from,
 	return count;
 }
 
-/* Bytecode of `pkg`, and of `gone`, which is newer, and a library there.  They lie on a
- * filesystem that gives handles. */
+/* A source on a filesystem that gives handles. */
+static void on_tmpfs(const struct depot *depot)
+{
+	assert_int_equal(mount("source", depot->cli->source, "tmpfs", 0, "mode=0755"), 0);
+}
+
+/* And on one that gives none, which any is to who may not open them. */
+static void on_overlay(const struct depot *depot)
+{
+	char words[400];
+
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(mkdir(in(depot->shm, (const char *[]){
+			"lower", "upper", "work" }[i]), 0755), 0);
+	snprintf(words, sizeof(words), "lowerdir=%s/lower,upperdir=%s/upper,workdir=%s/work",
+		 depot->shm, depot->shm, depot->shm);
+	assert_int_equal(mount("source", depot->cli->source, "overlay", 0, words), 0);
+}
+
+/* Bytecode of `pkg`, and of `gone`, which is newer, and a library there. */
 static void fill_both(const struct depot *depot)
 {
 	const char *mnt = depot->cli->mnt;
 
-	assert_int_equal(mount("source", depot->cli->source, "tmpfs", 0, "mode=0755"), 0);
 	make_modules(depot->cli->source, "pkg", 0, 50);
 	make_modules(depot->cli->source, "gone", 0, 20);
 	mount_on(depot, mnt, ",size=1M");
@@ -399,6 +416,7 @@ static void what_belongs_to_a_directory_that_is_gone_goes_first(void **state)
 	struct depot *depot = *state;
 	const char *mnt = depot->cli->mnt, *source = depot->cli->source;
 
+	on_tmpfs(depot);
 	fill_both(depot);
 	unmount_last(mnt);
 	tree_remove(in(source, "gone"));
@@ -419,6 +437,7 @@ static void whoever_makes_room_finds_out_what_is_gone(void **state)
 	const char *mnt = depot->cli->mnt, *source = depot->cli->source;
 	char second[120], options[160];
 
+	on_tmpfs(depot);
 	fill_both(depot);
 	unmount_last(mnt);
 	tree_remove(in(source, "gone"));
@@ -435,12 +454,30 @@ static void whoever_makes_room_finds_out_what_is_gone(void **state)
 	unmount_last(depot->other);
 }
 
+/* That may be a mistake, so what can't be made anew stays. */
+static void bytecode_of_what_is_not_where_it_was_goes_before_the_rest(void **state)
+{
+	struct depot *depot = *state;
+	const char *mnt = depot->cli->mnt, *source = depot->cli->source;
+
+	on_overlay(depot);
+	fill_both(depot);
+	unmount_last(mnt);
+	tree_remove(in(source, "gone"));
+	mount_on(depot, mnt, ",size=1M");
+	compile(mnt, "pkg", 30, 50);
+	assert_int_equal(count_compiled(mnt, "pkg", 0, 50), 50);
+	assert_true(count_files(depot) < 71);
+	unmount_last(mnt);
+}
+
 /* It takes its bytecode along, and keeps its turn. */
 static void what_was_renamed_is_not_taken_for_gone(void **state)
 {
 	struct depot *depot = *state;
 	const char *mnt = depot->cli->mnt, *source = depot->cli->source;
 
+	on_tmpfs(depot);
 	fill_both(depot);
 	unmount_last(mnt);
 	assert_int_equal(rename(in(source, "gone"), in(source, "kept")), 0);
@@ -449,6 +486,42 @@ static void what_was_renamed_is_not_taken_for_gone(void **state)
 	assert_int_equal(count_compiled(mnt, "kept", 0, 20), 20);
 	assert_holds(in(mnt, "kept/__pycache__/lib.so"), "library");
 	assert_true(count_compiled(mnt, "pkg", 0, 30) < 30);
+	unmount_last(mnt);
+}
+
+/* Until nothing can be made without that something goes. */
+static void fill_up(const char *mountpoint)
+{
+	struct statvfs fs;
+	int i = 0;
+
+	do {
+		put(mountpoint, i++, 1);
+		assert_int_equal(statvfs(in(mountpoint, "pkg/__pycache__"), &fs), 0);
+	} while (fs.f_ffree > 0);
+}
+
+static void room_is_made_for_whatever_takes_an_inode(void **state)
+{
+	struct depot *depot = *state;
+	const char *mnt = depot->cli->mnt;
+	int fd;
+
+	mount_on(depot, mnt, ",size=1M,inodes=40");
+	tree_write(in(mnt, "pkg/__pycache__/lib.so"), "library", -1);
+	fill_up(mnt);
+	fd = open(in(mnt, "pkg/__pycache__"), O_TMPFILE | O_WRONLY, 0644);
+	assert_true(fd >= 0);
+	close(fd);
+	fill_up(mnt);
+	assert_int_equal(link(in(mnt, "pkg/__pycache__/lib.so"),
+			      in(mnt, "pkg/__pycache__/lib2.so")), 0);
+	fill_up(mnt);
+	assert_int_equal(symlink("lib.so", in(mnt, "pkg/__pycache__/lib3.so")), 0);
+	fill_up(mnt);
+	assert_int_equal(chmod(in(mnt, "__pycache__"), 0711), 0);
+	count_all(depot);
+	assert_true(tally.names <= 40 + 2);
 	unmount_last(mnt);
 }
 
@@ -605,7 +678,9 @@ int main(void)
 		DEPOT(two_daemons_stay_within_the_limits),
 		DEPOT(what_belongs_to_a_directory_that_is_gone_goes_first),
 		DEPOT(whoever_makes_room_finds_out_what_is_gone),
+		DEPOT(bytecode_of_what_is_not_where_it_was_goes_before_the_rest),
 		DEPOT(what_was_renamed_is_not_taken_for_gone),
+		DEPOT(room_is_made_for_whatever_takes_an_inode),
 		DEPOT(what_cannot_go_fills_it),
 		DEPOT(a_full_tmpfs_is_like_a_full_store),
 		DEPOT(what_one_drops_the_other_lets_go),

@@ -6,6 +6,7 @@
 
 #include <sys/ioctl.h>
 #include <sys/statvfs.h>
+#include <sys/xattr.h>
 #include <termios.h>
 
 #define KIBI ((size_t)1 << 10)
@@ -146,6 +147,52 @@ static void directories_that_hold_no_bytecode_make_room(void **state)
 		assert_true(eventually(DEADLINE, can_put, path));
 		assert_exists(path);
 	}
+}
+
+/* Nothing more can be made until something goes. */
+static void fill_up(const struct fixture *f)
+{
+	struct statvfs fs;
+	int i = 0;
+
+	do {
+		put(bytecode(f, i++), 1);
+		assert_works(statvfs(on(f, "a/__pycache__"), &fs));
+	} while (fs.f_ffree > 0);
+}
+
+static void a_cache_of_ones_own_mode_finds_room(void **state)
+{
+	struct fixture *f = *state;
+	const struct timespec times[2] = { { .tv_sec = 1 }, { .tv_sec = 1 } };
+	struct stat st;
+
+	for (int i = 0; i < 4; i++)
+		write_text(on(f, (const char *[]){ "b/m.py", "c/m.py", "d/m.py",
+			   "e/m.py" }[i]), "");
+	fill_up(f);
+	assert_works(chmod(on(f, "b/__pycache__"), 0711));
+	assert_works(stat(on(f, "b/__pycache__"), &st));
+	assert_int_equal(st.st_mode & 07777, 0711);
+	fill_up(f);
+	assert_works(utimensat(AT_FDCWD, on(f, "c/__pycache__"), times, 0));
+	fill_up(f);
+	assert_works(setxattr(on(f, "d/__pycache__"), "trusted.mine", "1", 1, 0));
+	fill_up(f);
+	free(command_output(NULL, "setfacl", "-m", "u:1000:rx", on(f, "e/__pycache__"),
+			    NULL));
+}
+
+static void a_nameless_file_finds_room(void **state)
+{
+	struct fixture *f = *state;
+	int fd;
+
+	write_text(on(f, "b/m.py"), "");
+	fill_up(f);
+	fd = open(on(f, "b/__pycache__"), O_TMPFILE | O_WRONLY, 0644);
+	assert_true(fd >= 0);
+	close(fd);
 }
 
 static void what_was_used_last_stays_longest(void **state)
@@ -301,6 +348,8 @@ int main(void)
 		WITH(there_is_always_room_for_bytecode, &one_mebibyte),
 		WITH(there_is_always_an_inode_for_bytecode, &few_inodes),
 		WITH(directories_that_hold_no_bytecode_make_room, &few_inodes),
+		WITH(a_cache_of_ones_own_mode_finds_room, &few_inodes),
+		WITH(a_nameless_file_finds_room, &few_inodes),
 		WITH(what_was_used_last_stays_longest, &one_mebibyte),
 		WITH(what_cannot_be_made_anew_stays, &one_mebibyte),
 		WITH(a_full_store_of_other_files_refuses, &one_mebibyte),
