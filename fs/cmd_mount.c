@@ -16,25 +16,13 @@
 #include "opts.h"
 #include "paths.h"
 #include "session.h"
+#include "usage.h"
 #include "util.h"
 
 static void print_help(void)
 {
-	printf("usage: pycachefs [-f] [-d] [-o OPT,...] SOURCE [MOUNTPOINT]\n"
-	       "       pycachefs run [-v] [-o OPT,...] [--store DIR] [--source DIR]...\n"
-	       "                     [--] COMMAND [ARG...]\n"
-	       "       pycachefs status [--json] [MOUNTPOINT...]\n"
-	       "       pycachefs purge PATH...\n"
-	       "       pycachefs unmount [--lazy] MOUNTPOINT\n"
-	       "       pycachefs --help | --version\n"
-	       "\n"
-	       "Mounts the directory SOURCE on MOUNTPOINT, or over itself, so that Python's\n"
-	       "bytecode goes to memory and SOURCE stays as it is.\n"
-	       "\n"
-	       "  -f                   stay in the foreground\n"
-	       "  -d                   the same, and log every request\n"
-	       "\n"
-	       "Options for -o, separated by commas:\n");
+	usage_help_all(stdout);
+	printf("\nOptions for -o, separated by commas:\n");
 	opts_help(stdout);
 	printf("\nWhat mount(8) and libfuse know is taken too: nosuid, nodev, noexec, ...\n"
 	       "SIZE is a number of bytes, or one with K, M, G or T behind it.\n");
@@ -131,8 +119,7 @@ int cmd_mount(int argc, char **argv)
 		printf("pycachefs %s\n", PYCACHEFS_VERSION);
 		status = EXIT_DONE;
 	} else if (!opts.source) {
-		complain("usage: pycachefs [-o OPT,...] SOURCE [MOUNTPOINT], "
-			 "see pycachefs --help");
+		usage_complain(&usage_mount);
 		status = EXIT_USAGE;
 	} else {
 		status = mount_and_serve(&opts);

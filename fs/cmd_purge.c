@@ -16,6 +16,7 @@
 #include "log.h"
 #include "mounts.h"
 #include "names.h"
+#include "usage.h"
 #include "util.h"
 
 #define PURGE_NAME "user.pycachefs.purge"
@@ -75,17 +76,16 @@ static int purge(const char *path)
 
 int cmd_purge(int argc, char **argv)
 {
-	static const struct option options[] = { { 0 } };
-	int failures = 0;
+	int key, failures = 0;
 
-	opterr = 0;
-	if (getopt_long(argc, argv, "", options, NULL) != -1) {
-		complain("option '%s': not known, see pycachefs --help",
-			 argv[optind - 1]);
-		return EXIT_USAGE;
+	while ((key = usage_next(&usage_purge, argc, argv)) != -1) {
+		if (key != 'h')
+			return EXIT_USAGE;
+		usage_help(stdout, &usage_purge);
+		return EXIT_DONE;
 	}
 	if (optind == argc) {
-		complain("usage: pycachefs purge PATH...");
+		usage_complain(&usage_purge);
 		return EXIT_USAGE;
 	}
 	for (; optind < argc; optind++)

@@ -27,6 +27,7 @@
 #include "opts.h"
 #include "paths.h"
 #include "session.h"
+#include "usage.h"
 #include "util.h"
 
 enum { EXIT_CANNOT_RUN = 126, EXIT_NOT_FOUND = 127 };
@@ -47,27 +48,6 @@ struct run {
 	bool verbose, help;
 	bool held[3];			/* standard descriptors that were closed */
 };
-
-static const char usage[] =
-	"usage: pycachefs run [-v] [-o OPT,...] [--store DIR] [--source DIR]... "
-	"[--] COMMAND [ARG...]";
-
-static void print_help(void)
-{
-	printf("%s\n"
-	       "\n"
-	       "Runs COMMAND with the directory DIR (default: .) mounted over itself, which\n"
-	       "nobody but COMMAND and what it starts can see.  Needs no root.\n"
-	       "\n"
-	       "  --source DIR         what is mounted; may be repeated\n"
-	       "  --store DIR          the same as -o store=DIR, also where DIR has a comma\n"
-	       "  -v                   say at the end what was redirected\n"
-	       "  -o OPT,...           see pycachefs --help\n"
-	       "\n"
-	       "The exit status is COMMAND's; 1 when DIR could not be mounted, 2 for wrong\n"
-	       "usage, 126 when COMMAND could not be run, 127 when it was not found.\n",
-	       usage);
-}
 
 /*
  * What is opened here must not land on a standard descriptor that the caller has
@@ -122,21 +102,12 @@ static int set_store(struct run *run, const char *path)
 /* Reads the words before COMMAND; those of -o are put into @words for opts_parse(). */
 static int read_words(struct run *run, int argc, char **argv, char **words)
 {
-	static const struct option options[] = {
-		{ "source", required_argument, NULL, 's' },
-		{ "store", required_argument, NULL, 'S' },
-		{ "verbose", no_argument, NULL, 'v' },
-		{ "help", no_argument, NULL, 'h' },
-		{ 0 },
-	};
 	static char dash_o[] = "-o";
-	int option, count = 0, err = 0;
+	int key, count = 0, err = 0;
 
-	opterr = 0;
 	words[count++] = argv[0];
-	while (!err && (option = getopt_long(argc, argv, "+:ho:v", options,
-					     NULL)) != -1) {
-		switch (option) {
+	while (!err && (key = usage_next(&usage_run, argc, argv)) != -1) {
+		switch (key) {
 		case 's':
 			err = add_place(run, optarg);
 			break;
@@ -153,13 +124,7 @@ static int read_words(struct run *run, int argc, char **argv, char **words)
 		case 'h':
 			run->help = true;
 			break;
-		case ':':
-			complain("option '%s': needs a value, see pycachefs run --help",
-				 argv[optind - 1]);
-			return -EINVAL;
 		default:
-			complain("option '%s': not known, see pycachefs run --help",
-				 argv[optind - 1]);
 			return -EINVAL;
 		}
 	}
@@ -193,7 +158,7 @@ static int parse(struct run *run, int argc, char **argv)
 		return -EINVAL;
 	}
 	if (!*run->command) {
-		complain("%s", usage);
+		usage_complain(&usage_run);
 		return -EINVAL;
 	}
 	return run->count ? 0 : add_place(run, ".");
@@ -456,7 +421,7 @@ int cmd_run(int argc, char **argv)
 	if (parse(&run, argc, argv)) {
 		status = EXIT_USAGE;
 	} else if (run.help) {
-		print_help();
+		usage_help(stdout, &usage_run);
 		status = EXIT_DONE;
 	} else {
 		status = mount_and_run(&run);

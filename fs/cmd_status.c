@@ -16,6 +16,7 @@
 #include "mounts.h"
 #include "paths.h"
 #include "text.h"
+#include "usage.h"
 #include "util.h"
 
 #define STATUS_NAME "user.pycachefs.status"
@@ -238,29 +239,15 @@ static void print_all(const json_t *mounts, bool json)
 		print_mount(mount);
 }
 
-int cmd_status(int argc, char **argv)
+/* Shows the mounts at @paths, or all when there is none. */
+static int show(char **paths, bool json)
 {
-	static const struct option options[] = {
-		{ "json", no_argument, NULL, 'j' },
-		{ 0 },
-	};
 	json_t *mounts = json_array();
 	struct listing all = { .mounts = mounts };
-	bool json = false;
-	int option, failures = 0, err = 0;
+	int failures = 0, err = 0;
 
-	opterr = 0;
-	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
-		if (option != 'j') {
-			complain("option '%s': not known, see pycachefs --help",
-				 argv[optind - 1]);
-			json_decref(mounts);
-			return EXIT_USAGE;
-		}
-		json = true;
-	}
-	if (optind < argc)
-		failures = add_named(mounts, argv + optind);
+	if (*paths)
+		failures = add_named(mounts, paths);
 	else
 		err = mounts_each(add_ours, &all);
 	if (err < 0)
@@ -269,4 +256,21 @@ int cmd_status(int argc, char **argv)
 		print_all(mounts, json);
 	json_decref(mounts);
 	return err || failures ? EXIT_NOT_DONE : EXIT_DONE;
+}
+
+int cmd_status(int argc, char **argv)
+{
+	bool json = false;
+	int key;
+
+	while ((key = usage_next(&usage_status, argc, argv)) != -1) {
+		if (key == 'h') {
+			usage_help(stdout, &usage_status);
+			return EXIT_DONE;
+		}
+		if (key != 'j')
+			return EXIT_USAGE;
+		json = true;
+	}
+	return show(argv + optind, json);
 }

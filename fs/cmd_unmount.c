@@ -9,6 +9,7 @@
 #include "log.h"
 #include "mounts.h"
 #include "paths.h"
+#include "usage.h"
 #include "util.h"
 
 static int match(const struct mount_entry *entry, void *path)
@@ -44,24 +45,20 @@ static int unmount(const char *given, bool lazy)
 
 int cmd_unmount(int argc, char **argv)
 {
-	static const struct option options[] = {
-		{ "lazy", no_argument, NULL, 'l' },
-		{ 0 },
-	};
 	bool lazy = false;
-	int option;
+	int key;
 
-	opterr = 0;
-	while ((option = getopt_long(argc, argv, "l", options, NULL)) != -1) {
-		if (option != 'l') {
-			complain("option '%s': not known, see pycachefs --help",
-				 argv[optind - 1]);
-			return EXIT_USAGE;
+	while ((key = usage_next(&usage_unmount, argc, argv)) != -1) {
+		if (key == 'h') {
+			usage_help(stdout, &usage_unmount);
+			return EXIT_DONE;
 		}
+		if (key != 'l')
+			return EXIT_USAGE;
 		lazy = true;
 	}
 	if (optind != argc - 1) {
-		complain("usage: pycachefs unmount [--lazy] MOUNTPOINT");
+		usage_complain(&usage_unmount);
 		return EXIT_USAGE;
 	}
 	return unmount(argv[optind], lazy);

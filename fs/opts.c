@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "log.h"
+#include "usage.h"
 
 enum value {
 	FLAG,		/* a bool, set */
@@ -88,20 +89,8 @@ static const struct option {
 	{ "user=", IGNORED, 0, NULL, NULL },
 };
 
-/* Keys for libfuse's parser: an index of the table, or one of these. */
-enum { KEY_FOREGROUND = 1000, KEY_DEBUG, KEY_HELP, KEY_VERSION, KEY_READ_ONLY, KEY_RW };
-
-static const struct fuse_opt switches[] = {
-	FUSE_OPT_KEY("-f", KEY_FOREGROUND),
-	FUSE_OPT_KEY("-d", KEY_DEBUG),
-	FUSE_OPT_KEY("-h", KEY_HELP),
-	FUSE_OPT_KEY("--help", KEY_HELP),
-	FUSE_OPT_KEY("-V", KEY_VERSION),
-	FUSE_OPT_KEY("--version", KEY_VERSION),
-	/* As mount(8) takes them. */
-	FUSE_OPT_KEY("-r", KEY_READ_ONLY),
-	FUSE_OPT_KEY("-w", KEY_RW),
-};
+/* Keys for libfuse's parser: an index of the table, or this and a switch's letter. */
+enum { KEY_SWITCH = 1000 };
 
 int opts_parse_size(const char *text, uint64_t *ret)
 {
@@ -304,22 +293,22 @@ static int handle(void *data, const char *arg, int key, struct fuse_args *out)
 		return add_positional(opts, arg);
 	case FUSE_OPT_KEY_OPT:
 		return handle_unknown(arg);
-	case KEY_FOREGROUND:
+	case KEY_SWITCH + 'f':
 		opts->foreground = true;
 		return 0;
-	case KEY_DEBUG:
+	case KEY_SWITCH + 'd':
 		opts->foreground = opts->debug = true;
 		return 0;
-	case KEY_HELP:
+	case KEY_SWITCH + 'h':
 		opts->help = true;
 		return 0;
-	case KEY_VERSION:
+	case KEY_SWITCH + 'V':
 		opts->version = true;
 		return 0;
-	case KEY_READ_ONLY:
+	case KEY_SWITCH + 'r':
 		opts->read_only = true;
 		return note_word(opts, "ro");
-	case KEY_RW:
+	case KEY_SWITCH + 'w':
 		return 0;
 	default:
 		return handle_option(opts, &options[key], arg);
@@ -335,10 +324,30 @@ static bool ends_in_bare_o(int argc, char **argv)
 	return argc > 1 && strcmp(argv[argc - 1], "-o") == 0;
 }
 
+/* What libfuse's parser is to know. */
+static void list_templates(struct fuse_opt *ret)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(options); i++)
+		ret[count++] = (struct fuse_opt){ options[i].word, -1U, (int)i };
+	for (const struct usage_switch *one = usage_mount.switches; one->key; one++) {
+		/* -o is the parser's own. */
+		if (one->value == USAGE_WORDS)
+			continue;
+		if (one->brief)
+			ret[count++] = (struct fuse_opt){
+				one->brief, -1U, KEY_SWITCH + one->key };
+		if (one->word)
+			ret[count++] = (struct fuse_opt){
+				one->word, -1U, KEY_SWITCH + one->key };
+	}
+	ret[count] = (struct fuse_opt)FUSE_OPT_END;
+}
+
 int opts_parse(struct opts *ret, int argc, char **argv)
 {
-	struct fuse_opt templates[ARRAY_SIZE(options) + ARRAY_SIZE(switches) + 1];
-	size_t count = 0;
+	struct fuse_opt templates[ARRAY_SIZE(options) + 2 * USAGE_SWITCHES + 1];
 
 	*ret = (struct opts){
 		.size = DEFAULT_SIZE,
@@ -350,13 +359,7 @@ int opts_parse(struct opts *ret, int argc, char **argv)
 		complain("option '-o': needs words, as in -o size=64M");
 		return -EINVAL;
 	}
-	for (size_t i = 0; i < ARRAY_SIZE(options); i++)
-		templates[count++] = (struct fuse_opt){
-			options[i].word, -1U, (int)i };
-	memcpy(&templates[count], switches, sizeof(switches));
-	count += ARRAY_SIZE(switches);
-	templates[count] = (struct fuse_opt)FUSE_OPT_END;
-
+	list_templates(templates);
 	if (fuse_opt_parse(&ret->fuse, ret, templates, handle) < 0)
 		return -EINVAL;
 	return 0;

@@ -315,6 +315,34 @@ static void help_names_every_option(void **state)
 	command_free(&command);
 }
 
+/* And nothing is asked of the mounts, nor of COMMAND. */
+static void each_verb_has_a_help_of_its_own(void **state)
+{
+	static const struct {
+		const char *verb, *words;
+	} rows[] = {
+		{ "run", "--source DIR" }, { "status", "--json" },
+		{ "purge", "PATH..." }, { "unmount", "-l, --lazy" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+		for (int brief = 0; brief < 2; brief++) {
+			struct command command = cli_run(rows[i].verb,
+				brief ? "-h" : "--help", NULL);
+			char start[64];
+
+			snprintf(start, sizeof(start), "usage: pycachefs %s ",
+				 rows[i].verb);
+			assert_int_equal(command.status, 0);
+			assert_string_equal(command.err, "");
+			assert_memory_equal(command.out, start, strlen(start));
+			assert_non_null(strstr(command.out, rows[i].words));
+			command_free(&command);
+		}
+	}
+}
+
 static void help_wins_over_what_else_is_given(void **state)
 {
 	struct cli *cli = *state;
@@ -443,6 +471,7 @@ int main(void)
 		CLI(every_option_mounts_or_says_why_not),
 		CLI(the_table_of_mounts_names_type_and_source),
 		CLI(help_names_every_option),
+		CLI(each_verb_has_a_help_of_its_own),
 		CLI(help_wins_over_what_else_is_given),
 		CLI(version_is_one_line),
 		PROGRAMS_TEST(mount_8_takes_it_as_a_type),
