@@ -381,6 +381,21 @@ bool opts_has_timeout(const struct opts *opts)
 	return opts->timeout >= 0;
 }
 
+bool opts_word(size_t i, struct opts_word *ret)
+{
+	for (const struct option *option = options;
+	     option < options + ARRAY_SIZE(options); option++) {
+		if (option->value == IGNORED || i-- > 0)
+			continue;
+		*ret = (struct opts_word){
+			.word = option->word, .metavar = option->metavar,
+			.help = option->help, .directory = option->value == PATH,
+		};
+		return true;
+	}
+	return false;
+}
+
 void opts_help(FILE *out)
 {
 	char left[64];

@@ -48,6 +48,17 @@ void opts_clear(struct opts *opts);
 /* Whether timeout= was given: a time limit instead of watching. */
 bool opts_has_timeout(const struct opts *opts);
 
+/* A word of -o that means something here, for who completes words. */
+struct opts_word {
+	const char *word;	/* ends in "=" when it takes a value */
+	const char *metavar;	/* of the value; '|' separates all that are possible */
+	const char *help;	/* NULL: libfuse's or mount(8)'s own */
+	bool directory;		/* the value is one */
+};
+
+/* Word number @i; false when there are no more. */
+bool opts_word(size_t i, struct opts_word *ret);
+
 /* Prints the options that -o takes, a line each, for --help. */
 void opts_help(FILE *out);
 
