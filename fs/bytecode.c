@@ -11,7 +11,6 @@
 #include <string.h>
 #include <time.h>
 
-#include "cred.h"
 #include "discard.h"
 #include "log.h"
 #include "names.h"
@@ -146,7 +145,7 @@ static unsigned drop_once(struct fs *fs, const struct part *part, const char *mo
 		if (!belongs(entry->d_name, module) ||
 		    (part->part == SHADOW_BESIDE && is_also(fs, entry->d_name)))
 			continue;
-		result = discard_file(fs, part, fd, entry->d_name);
+		result = discard_file(fs, part, fd, entry->d_name, true);
 		dropped += result == 0;
 		if (result && result != -ENOENT && result != -EISDIR)
 			log_error("stale bytecode '%s' can't be removed: %s",

@@ -408,11 +408,11 @@ static bool has_room_for_pin(struct handles *handles)
 	return has_room;
 }
 
-int handles_may_pin(struct handles *handles)
+int handles_may_pin(struct handles *handles, bool waits)
 {
 	const struct timespec moment = { .tv_nsec = PIN_WAIT_NS };
 
-	for (int waits = 0; waits < PIN_WAITS; waits++) {
+	for (int wait = 0; waits && wait < PIN_WAITS; wait++) {
 		if (has_room_for_pin(handles))
 			return 0;
 		nanosleep(&moment, NULL);

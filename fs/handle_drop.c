@@ -14,34 +14,38 @@
 
 #include <utlist.h>
 
-struct handle *handles_take_unpinned(struct handles *handles, struct inode *inode)
+/* Takes the handle out of the cache, if there is one and @may_go says so. */
+static struct handle *take_if(struct handles *handles, struct inode *inode,
+			      bool (*may_go)(const struct inode *inode))
 {
 	struct handle *handle = NULL;
 
 	pthread_mutex_lock(&handles->lock);
-	if (!inode->pinned)
+	if (inode->handle && may_go(inode))
 		handle = row_detach_locked(handles, inode);
 	pthread_mutex_unlock(&handles->lock);
 	return handle;
 }
 
-void handles_drop_removed(struct handles *handles, struct inode *inode)
+static bool is_unpinned(const struct inode *inode)
 {
-	struct handle *handle = NULL, *dropped = NULL;
-	struct stat st;
+	return !inode->pinned;
+}
 
-	pthread_mutex_lock(&handles->lock);
-	if (inode->handle && !row_is_held_locked(inode))
-		handle = handle_ref(inode->handle);
-	pthread_mutex_unlock(&handles->lock);
-	if (handle && fstat(handle->fd, &st) == 0 && st.st_nlink == 0) {
-		pthread_mutex_lock(&handles->lock);
-		if (inode->handle == handle && !row_is_held_locked(inode))
-			dropped = row_detach_locked(handles, inode);
-		pthread_mutex_unlock(&handles->lock);
-	}
-	handle_put(handle);
-	handle_put(dropped);
+static bool is_plain_reader(const struct inode *inode)
+{
+	return inode->handle->readable && inode->row == ROW_PLAIN &&
+		inode->type == S_IFREG;
+}
+
+struct handle *handles_take_unpinned(struct handles *handles, struct inode *inode)
+{
+	return take_if(handles, inode, is_unpinned);
+}
+
+void handles_drop_reader(struct handles *handles, struct inode *inode)
+{
+	handle_put(take_if(handles, inode, is_plain_reader));
 }
 
 struct handle *handles_peek(struct handles *handles, struct inode *inode)
@@ -52,18 +56,6 @@ struct handle *handles_peek(struct handles *handles, struct inode *inode)
 	handle = inode->handle && !inode->pinned ? handle_ref(inode->handle) : NULL;
 	pthread_mutex_unlock(&handles->lock);
 	return handle;
-}
-
-void handles_drop_reader(struct handles *handles, struct inode *inode)
-{
-	struct handle *handle = NULL;
-
-	pthread_mutex_lock(&handles->lock);
-	if (inode->handle && inode->handle->readable && inode->row == ROW_PLAIN &&
-	    inode->type == S_IFREG)
-		handle = row_detach_locked(handles, inode);
-	pthread_mutex_unlock(&handles->lock);
-	handle_put(handle);
 }
 
 void handles_drop_directories(struct handles *handles)

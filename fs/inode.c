@@ -370,7 +370,7 @@ int inode_lookup(struct inode_table *table, const struct sighting *seen,
 {
 	struct inode_name *gone = NULL;
 	struct inode *inode = NULL;
-	int err = seen->parent ? 0 : handles_may_pin(table->handles);
+	int err = seen->parent ? 0 : handles_may_pin(table->handles, true);
 
 	if (!err) {
 		pthread_rwlock_wrlock(&table->lock);
@@ -469,11 +469,6 @@ int inode_keep_writer(struct inode_table *table, struct inode *inode)
 void inode_unkeep_writer(struct inode_table *table, struct inode *inode)
 {
 	handles_unkeep_writer(table->handles, inode);
-}
-
-void inode_close_removed(struct inode_table *table, struct inode *inode)
-{
-	handles_drop_removed(table->handles, inode);
 }
 
 struct handle *inode_peek(struct inode_table *table, struct inode *inode)

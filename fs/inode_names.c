@@ -131,7 +131,14 @@ bool inode_next_place(struct inode_table *table, struct inode *inode,
 
 int inode_hold(struct inode_table *table, struct inode *inode, bool loses_name)
 {
-	int err = loses_name ? handles_may_pin(table->handles) : 0;
+	int err = loses_name ? handles_may_pin(table->handles, true) : 0;
+
+	return err ? err : handles_hold(table->handles, inode);
+}
+
+int inode_hold_at_once(struct inode_table *table, struct inode *inode)
+{
+	int err = handles_may_pin(table->handles, false);
 
 	return err ? err : handles_hold(table->handles, inode);
 }
@@ -176,6 +183,24 @@ void inode_lost_name(struct inode_table *table, struct inode *inode,
 			lose_name(table, inode, at, text);
 		inode_put(table, at);
 	}
+}
+
+void inode_lost_names(struct inode_table *table, struct inode *inode)
+{
+	struct inode_name *gone;
+
+	pthread_rwlock_wrlock(&table->lock);
+	inode->stamp = atomic_fetch_add(&table->events, 1) + 1;
+	gone = inode->names;
+	inode->names = NULL;
+	handles_set_pinned(table->handles, inode, true);
+	pthread_rwlock_unlock(&table->lock);
+	inode_names_free(table, gone);
+}
+
+void inode_forgotten(struct inode_table *table, struct inode *inode)
+{
+	handle_put(handles_take(table->handles, inode));
 }
 
 void inode_moved(struct inode_table *table, struct inode *inode,

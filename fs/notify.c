@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "forgetter.h"
 #include "log.h"
 #include "util.h"
 
@@ -24,13 +25,14 @@ struct message {
 struct notifier {
 	struct fuse_session *session;	/* borrowed; does not change */
 	pthread_t thread;
+	struct forgetter *forgetter;	/* owned */
 	_Atomic uint64_t *sent;		/* borrowed */
 
 	pthread_mutex_t lock;		/* guards all below */
 	pthread_cond_t queued, done;
 	struct message *queue;		/* owned, oldest first */
 	uint64_t queued_count, done_count;	/* since the start */
-	unsigned waiters;		/* in notify_flush() */
+	unsigned waiters;		/* in words_sent() */
 	unsigned readers;		/* threads that may come there */
 	bool stopping;
 };
@@ -96,18 +98,44 @@ static void queue_message(struct notifier *notifier, uint64_t number,
 	pthread_mutex_unlock(&notifier->lock);
 }
 
-void notify_inode_later(struct notifier *notifier, uint64_t number, bool content)
+/* The hooks of fs.h. */
+static void attr_changed(void *notifier, uint64_t number)
 {
-	queue_message(notifier, number, NULL, content);
+	queue_message(notifier, number, NULL, false);
 }
 
-void notify_name_later(struct notifier *notifier, uint64_t parent, const char *name)
+static void content_changed(void *notifier, uint64_t number)
 {
-	queue_message(notifier, parent, name, false);
+	queue_message(notifier, number, NULL, true);
 }
 
-bool notify_flush(struct notifier *notifier)
+static void name_gone(void *notifier, uint64_t directory, const char *name)
 {
+	queue_message(notifier, directory, name, false);
+}
+
+static void file_gone(void *data, uint64_t number, uint64_t parent, const char *name)
+{
+	struct notifier *notifier = data;
+
+	forgetter_add(notifier->forgetter, number, parent, name);
+}
+
+static void forgotten(void *data)
+{
+	struct notifier *notifier = data;
+
+	forgetter_wait(notifier->forgetter);
+}
+
+/*
+ * Until all that was queued before is sent, so that an answer can come after it; but no
+ * longer than a tenth of a second, and not as the last of the readers: sending may need
+ * a lock of the kernel's that another request holds, and that one a thread to serve it.
+ */
+static bool words_sent(void *data)
+{
+	struct notifier *notifier = data;
 	const struct timespec until = monotonic_in(MAX_FLUSH_MILLISECONDS);
 	uint64_t goal;
 	bool done;
@@ -166,8 +194,19 @@ void notifier_set_readers(struct notifier *notifier, unsigned readers)
 	pthread_mutex_unlock(&notifier->lock);
 }
 
+static void connect_hooks(struct notifier *notifier, struct fs *fs)
+{
+	fs->attr_changed = attr_changed;
+	fs->content_changed = content_changed;
+	fs->name_gone = name_gone;
+	fs->file_gone = file_gone;
+	fs->forgotten = forgotten;
+	fs->words_sent = words_sent;
+	fs->notifier = notifier;
+}
+
 int notifier_create(struct notifier **ret, struct fuse_session *session,
-		    _Atomic uint64_t *sent)
+		    struct fs *fs)
 {
 	struct notifier *notifier = calloc(1, sizeof(*notifier));
 	int err;
@@ -175,15 +214,19 @@ int notifier_create(struct notifier **ret, struct fuse_session *session,
 	if (!notifier)
 		return -ENOMEM;
 	notifier->session = session;
-	notifier->sent = sent;
+	notifier->sent = &fs->figures.invalidations;
 	pthread_mutex_init(&notifier->lock, NULL);
 	pthread_cond_init(&notifier->queued, NULL);
 	cond_init(&notifier->done);
-	err = thread_start(&notifier->thread, send_queued, notifier);
+	err = forgetter_create(&notifier->forgetter, session, fs);
+	if (!err)
+		err = thread_start(&notifier->thread, send_queued, notifier);
 	if (err) {
+		forgetter_destroy(notifier->forgetter);
 		free(notifier);
 		return err;
 	}
+	connect_hooks(notifier, fs);
 	*ret = notifier;
 	return 0;
 }
@@ -197,6 +240,7 @@ void notifier_destroy(struct notifier *notifier)
 	pthread_cond_signal(&notifier->queued);
 	pthread_mutex_unlock(&notifier->lock);
 	pthread_join(notifier->thread, NULL);
+	forgetter_destroy(notifier->forgetter);
 	pthread_cond_destroy(&notifier->queued);
 	pthread_cond_destroy(&notifier->done);
 	pthread_mutex_destroy(&notifier->lock);

@@ -219,6 +219,7 @@ void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
 		return;
 	}
 	if (strcmp(name, PURGE_NAME) == 0) {
+		r.fs->forgotten(r.fs->notifier);
 		reply_error(&r, r.fs->words_sent(r.fs->notifier) ? -ENODATA : -EAGAIN);
 		return;
 	}

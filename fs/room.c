@@ -333,7 +333,8 @@ static bool evict_file(struct fs *fs, const struct file *file)
 	_cleanup_close_ int part = -1;
 
 	if (part_open(fs, &file->part, &part) < 0 ||
-	    discard_file(fs, &file->part, part, file->name) < 0)
+	    discard_file(fs, &file->part, part, file->name,
+			 atomic_load(&fs->prunes)) < 0)
 		return false;
 	leave_family(fs, file);
 	return true;
@@ -405,6 +406,7 @@ static int evict_for(struct survey *survey, const struct evict_goal *goal)
 				       -(int64_t)candidate->bytes,
 				       -(int64_t)candidate->inodes);
 	}
+	survey->fs->forgotten(survey->fs->notifier);
 	return evicted || survey->freed ? 0 : -ENOSPC;
 }
 
@@ -418,8 +420,11 @@ static int evict_as_needed(struct fs *fs, uint64_t bytes, const struct file_id *
 	struct survey survey = { .fs = fs, .keep = keep };
 	struct evict_goal wanted = { bytes, INODES_OF_A_FILE }, goal;
 	struct evict_room room;
-	int err = measure(&fs->store, &room);
+	int err;
 
+	/* What is on its way out may do. */
+	fs->forgotten(fs->notifier);
+	err = measure(&fs->store, &room);
 	/* Another thread has made it, or a file went. */
 	if (err || has_room(&room, bytes))
 		return err;

@@ -40,6 +40,8 @@ enum {
 	MIN_THREADS = 2,
 	/* Eight times the kernel's default about doubles a cold sequential read. */
 	READ_AHEAD = 1 << 20,
+	/* Of the kernel's protocol, 7.45: FUSE_NOTIFY_PRUNE. */
+	MINOR_THAT_PRUNES = 45,
 };
 
 struct session {
@@ -212,6 +214,7 @@ static void on_init(void *data, struct fuse_conn_info *conn)
 	conn->max_readahead = READ_AHEAD;
 	/* libfuse refuses to serve when this is not what the mount was told. */
 	conn->max_read = session->fs.opts->max_read;
+	atomic_store(&session->fs.prunes, conn->proto_minor >= MINOR_THAT_PRUNES);
 	if (!(conn->capable_ext & FUSE_CAP_EXPIRE_ONLY))
 		stop_watching(&session->fs, "the kernel is older than 6.2");
 	session->agreed = true;
@@ -365,26 +368,6 @@ static int agree(struct session *session)
 	return result < 0 ? result : -EPROTO;
 }
 
-static void attr_changed(void *notifier, uint64_t number)
-{
-	notify_inode_later(notifier, number, false);
-}
-
-static void content_changed(void *notifier, uint64_t number)
-{
-	notify_inode_later(notifier, number, true);
-}
-
-static void name_gone(void *notifier, uint64_t directory, const char *name)
-{
-	notify_name_later(notifier, directory, name);
-}
-
-static bool words_sent(void *notifier)
-{
-	return notify_flush(notifier);
-}
-
 static void *settle(void *data)
 {
 	struct session *session = data;
@@ -424,17 +407,10 @@ static int serve(struct session *session)
 static int start_threads(struct session *session)
 {
 	struct fs *fs = &session->fs;
-	int err = notifier_create(&session->notifier, session->fuse,
-				  &fs->figures.invalidations);
+	int err = notifier_create(&session->notifier, session->fuse, fs);
 
-	if (err)
-		return err;
-	fs->attr_changed = attr_changed;
-	fs->content_changed = content_changed;
-	fs->name_gone = name_gone;
-	fs->words_sent = words_sent;
-	fs->notifier = session->notifier;
-	err = watcher_start(session->watcher, session->notifier);
+	if (!err)
+		err = watcher_start(session->watcher, session->notifier);
 	if (!err && store_is_shared(&fs->store))
 		err = tender_create(&session->tender, fs);
 	if (!err)

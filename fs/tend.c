@@ -3,6 +3,7 @@
  */
 #include "tend.h"
 
+#include "discard.h"
 #include "ledger.h"
 #include "util.h"
 
@@ -22,7 +23,7 @@ static void let_go(struct fs *fs)
 
 	for (uint32_t at = 0; (inode = inode_next(fs->inodes, &at)); ) {
 		if (inode_kind(inode) != INODE_SOURCE)
-			inode_close_removed(fs->inodes, inode);
+			discard_removed(fs, inode);
 		inode_put(fs->inodes, inode);
 	}
 }

@@ -19,18 +19,25 @@ struct part {
 int part_open(const struct fs *fs, const struct part *part, int *ret_fd);
 
 /*
- * Removes the file @name from @part, which @fd is open for, with
- * the descriptor that may be cached for it, so that its memory is free at once;
- * whoever has it open finds it gone (-ESTALE).  The kernel hears of it soon.  Returns
- * 0 or negative errno: -EISDIR for a directory.  Any thread, without locks.
+ * Removes the file @name from @part, which @fd is open for, and the kernel hears of it
+ * soon.  @stays_open: whoever has it open may go on, and its memory comes free when the
+ * kernel has forgotten it: see forgetter.h.  Without that, or when as many files are
+ * pinned as may be (handle.h), its memory is free at once, and whoever has it open finds
+ * it gone (-ESTALE).  Returns 0 or negative errno: -EISDIR for a
+ * directory.  Any thread, without locks.
  */
-int discard_file(struct fs *fs, const struct part *part, int fd, const char *name);
+int discard_file(struct fs *fs, const struct part *part, int fd, const char *name,
+		 bool stays_open);
 
 /*
  * The same for whatever is called @name in the directory of the store @fd, with all
- * below it; of @name itself the caller tells the kernel.  A missing name is no error.
- * Stops at the first error and returns it.
+ * below it, which may stay open; of @name itself the caller tells the kernel.  A missing
+ * name is no error.  Stops at the first error and returns it.
  */
 int discard_tree(struct fs *fs, int fd, const char *name);
+
+/* Lets go of @inode if its file was removed from the store by somebody else: whoever has
+ * it open may go on as well. */
+void discard_removed(struct fs *fs, struct inode *inode);
 
 #endif

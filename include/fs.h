@@ -66,7 +66,11 @@ struct fs {
 	 * of changes in a source directory from now on, or returns negative errno.
 	 * @attr_changed tells the kernel, soon, to ask for attributes again;
 	 * @content_changed, to read the file again;
-	 * @name_gone, that a name in the directory of that number is no more.
+	 * @name_gone, that a name in the directory of that number is no more;
+	 * @file_gone, that the file @number of the store, which was @name in the
+	 * directory @parent, is no more: see forgetter.h.
+	 * @forgotten waits a moment until what was said by @file_gone has come to
+	 * something, as far as the file is not open.
 	 * @words_sent waits a moment until the kernel has heard what was said until
 	 * now, and tells whether it has.
 	 */
@@ -75,8 +79,13 @@ struct fs {
 	void (*attr_changed)(void *notifier, uint64_t number);
 	void (*content_changed)(void *notifier, uint64_t number);
 	void (*name_gone)(void *notifier, uint64_t directory, const char *name);
+	void (*file_gone)(void *notifier, uint64_t number, uint64_t parent,
+			  const char *name);
+	void (*forgotten)(void *notifier);
 	bool (*words_sent)(void *notifier);
 	void *notifier;
+	/* Whether the kernel forgets a file by its number (Linux 6.18); constant. */
+	_Atomic bool prunes;
 	_Atomic bool watching;		/* whether caching without limit is honest */
 	const char *not_watching;	/* if not, why; static */
 

@@ -65,8 +65,8 @@ int handles_check_place(struct handles *handles, struct inode *inode,
  * negative errno. */
 int handles_hold(struct handles *handles, struct inode *inode);
 void handles_unhold(struct handles *handles, struct inode *inode);
-/* Whether there is room for one more pin: 0 or -EMFILE, after a moment's wait. */
-int handles_may_pin(struct handles *handles);
+/* Whether there is room for one more pin: 0 or -EMFILE; @waits: after a moment's wait. */
+int handles_may_pin(struct handles *handles, bool waits);
 /* The inode must have a handle by then, or be about to get one. */
 void handles_set_pinned(struct handles *handles, struct inode *inode, bool pinned);
 
@@ -85,8 +85,6 @@ void handles_drop_reader(struct handles *handles, struct inode *inode);
 struct handle *handles_take(struct handles *handles, struct inode *inode);
 /* The same unless it is pinned. */
 struct handle *handles_take_unpinned(struct handles *handles, struct inode *inode);
-/* Drops a cached handle whose file has no name any more, unless it is held or pinned. */
-void handles_drop_removed(struct handles *handles, struct inode *inode);
 /* Puts @fd, which it takes, into the cache if it is better than what is there;
  * @keep: as a writer it can't be opened again.  Returns 0 or -ENOMEM. */
 int handles_offer(struct handles *handles, struct inode *inode, int fd,

@@ -138,9 +138,6 @@ int inode_open(struct inode_table *table, struct inode *inode,
  * stays. */
 void inode_close(struct inode_table *table, struct inode *inode);
 
-/* The same only if the file has lost its last name, by somebody else's doing. */
-void inode_close_removed(struct inode_table *table, struct inode *inode);
-
 /*
  * Opens the file for writing, as far as that is permitted, and keeps that
  * descriptor before others: it can't be opened so again, as far as is known, until

@@ -28,6 +28,8 @@ struct inode_name;
  * is not where it was seen last (the kernel looks it up again and repeats the call).
  */
 int inode_hold(struct inode_table *table, struct inode *inode, bool loses_name);
+/* As inode_hold() for who loses a name, without waiting for others to go. */
+int inode_hold_at_once(struct inode_table *table, struct inode *inode);
 void inode_release(struct inode_table *table, struct inode *inode);
 
 /*
@@ -36,6 +38,13 @@ void inode_release(struct inode_table *table, struct inode *inode);
  */
 void inode_lost_name(struct inode_table *table, struct inode *inode,
 		     struct inode *parent, const char *name);
+
+/* The same when the file has lost its last name, whichever names are known. */
+void inode_lost_names(struct inode_table *table, struct inode *inode);
+
+/* The kernel is known to have forgotten @inode, which has no name, though its word may
+ * be on the way still: drops its descriptor. */
+void inode_forgotten(struct inode_table *table, struct inode *inode);
 
 /* A name to move to, made before the move, which then can't fail.  Returns NULL
  * when memory is short.  inode_moved() takes it, inode_name_free() frees it;

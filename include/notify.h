@@ -21,15 +21,18 @@
 #define FUSE_USE_VERSION 317
 #include <fuse_lowlevel.h>
 
+#include "fs.h"
+
 struct notifier;
 
 /*
- * Makes a notifier for @session and starts its thread.  It counts what it sends in
- * @sent; both are borrowed.  Returns 0 or negative errno.  notifier_destroy() sends
- * what is queued, ends the thread and takes NULL.
+ * Makes a notifier for @session, starts its threads, and connects the hooks of @fs by
+ * which operations speak, whose figures count what is sent.  Both are borrowed.  Returns
+ * 0 or negative errno.  notifier_destroy() sends what is queued, ends the threads and
+ * takes NULL.
  */
 int notifier_create(struct notifier **ret, struct fuse_session *session,
-		    _Atomic uint64_t *sent);
+		    struct fs *fs);
 void notifier_destroy(struct notifier *notifier);
 
 /*
@@ -51,20 +54,8 @@ void notify_gone(struct notifier *notifier, uint64_t parent, uint64_t number,
 /* At once, likewise: attributes, and with @content the pages too. */
 void notify_inode(struct notifier *notifier, uint64_t number, bool content);
 
-/* As notify_inode() and notify_name(), from any thread, soon. */
-void notify_inode_later(struct notifier *notifier, uint64_t number, bool content);
-void notify_name_later(struct notifier *notifier, uint64_t parent,
-		       const char *name);
-
-/* How many threads serve requests; until it is said, notify_flush() never waits. */
+/* How many threads serve requests; until it is said, fs->words_sent() never waits:
+ * see there. */
 void notifier_set_readers(struct notifier *notifier, unsigned readers);
-
-/*
- * Waits until all that was queued before is sent, so that an answer can come after
- * it; but no longer than a tenth of a second, and not as the last of the readers:
- * sending may need a lock of the kernel's that another request holds, and that one a
- * thread to serve it.  Returns whether all is sent.
- */
-bool notify_flush(struct notifier *notifier);
 
 #endif

@@ -12,6 +12,10 @@
  * Only bytecode goes, since only bytecode is made anew by itself; other files that
  * programs keep in `__pycache__` stay.  Unfinished files stay too, until they have
  * not been written to for a minute: then their writer was killed.
+ *
+ * What is open when it goes can be read on, and takes its room until it is closed.  That
+ * takes a kernel that tells at once what is not open, which then gives its room (Linux
+ * 6.18, see forgetter.h); with older ones its reader finds it gone (-ESTALE).
  */
 #ifndef PYCACHEFS_ROOM_H
 #define PYCACHEFS_ROOM_H

@@ -574,7 +574,8 @@ static void what_one_drops_the_other_lets_go(void **state)
 {
 	struct depot *depot = *state;
 	const char *mnt = depot->cli->mnt;
-	char name[32];
+	char name[32], byte;
+	int fd;
 
 	mount_on(depot, mnt, "");
 	mount_on(depot, depot->other, "");
@@ -584,8 +585,14 @@ static void what_one_drops_the_other_lets_go(void **state)
 		snprintf(name, sizeof(name), "m%d", i);
 		free(tree_read(pyc(depot->other, name), NULL));
 	}
+	fd = open(pyc(depot->other, "m0"), O_RDONLY);
+	assert_true(fd >= 0);
+	assert_int_equal(posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED), 0);
 	cli_quietly("purge", mnt, NULL);
 	assert_true(eventually(DEADLINE, is_nearly_empty, depot->shm));
+	/* But not of what is open. */
+	assert_int_equal(pread(fd, &byte, 1, 0), 1);
+	close(fd);
 	unmount(mnt);
 	unmount_last(depot->other);
 }

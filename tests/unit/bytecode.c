@@ -4,6 +4,7 @@
 #include "unit.h"
 
 #include <fcntl.h>
+#include <stdio.h>
 #include <unistd.h>
 
 #include "bytecode.h"
@@ -136,6 +137,56 @@ static void other_names_are_passed_over(void **state)
 	assert_true(is_there(world, cache, "x.cpython-311.pyc"));
 }
 
+/* As long as there is a descriptor for it, which is for the next test to exceed. */
+static void what_is_known_when_it_is_dropped_can_be_read_on(void **state)
+{
+	struct world *world = *state;
+	struct inode *cache = cache_of(world);
+	struct inode *file;
+
+	assert_int_equal(world_make(world, cache, "x.cpython-311.pyc", "code"), 0);
+	file = world_find(world, cache, "x.cpython-311.pyc");
+	assert_int_equal(bytecode_drop(&world->fs, inode_id(world->root), "x.py"), 1);
+	world_push_out(world);
+	assert_int_equal(world_open(world, file, HANDLE_READ), 0);
+	assert_false(is_there(world, cache, "x.cpython-311.pyc"));
+	assert_int_equal(world->files_gone, 1);
+	/* What the kernel does not know need not be kept. */
+	assert_int_equal(world_make(world, cache, "x.cpython-311.pyc", "code"), 0);
+	assert_int_equal(bytecode_drop(&world->fs, inode_id(world->root), "x.py"), 1);
+	assert_int_equal(world->files_gone, 1);
+}
+
+static void more_than_can_be_kept_are_dropped_all_the_same(void **state)
+{
+	/* Of the limit three quarters may be pinned; one is the root. */
+	enum { LIMIT = 64, PINS = LIMIT * 3 / 4 - 1, FILES = PINS + 10 };
+	struct world *world = world_create(&(struct world_options){ .limit = LIMIT });
+	struct inode *cache = cache_of(world), *files[FILES];
+	int left = 0;
+	char name[32];
+
+	(void)state;
+	tree_write(world_path(world, "x.py"), "x = 1\n", -1);
+	for (int i = 0; i < FILES; i++) {
+		snprintf(name, sizeof(name), "x.tag%d.pyc", i);
+		assert_int_equal(world_make(world, cache, name, "code"), 0);
+		files[i] = world_find(world, cache, name);
+	}
+	assert_int_equal(bytecode_drop(&world->fs, inode_id(world->root), "x.py"),
+			 FILES);
+	for (int i = 0; i < FILES; i++) {
+		int err = world_open(world, files[i], HANDLE_READ);
+
+		snprintf(name, sizeof(name), "x.tag%d.pyc", i);
+		assert_false(is_there(world, cache, name));
+		assert_true(!err || err == -ESTALE);
+		left += !err;
+	}
+	assert_int_equal(left, PINS);
+	world_destroy(world);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -145,6 +196,8 @@ int main(void)
 		T(what_has_no_stamp_is_stale),
 		T(news_that_come_late_drop_nothing),
 		T(other_names_are_passed_over),
+		T(what_is_known_when_it_is_dropped_can_be_read_on),
+		cmocka_unit_test(more_than_can_be_kept_are_dropped_all_the_same),
 	};
 	int status = unit_needs_store();
 

@@ -197,6 +197,17 @@ static void hear_name(void *world, uint64_t number, const char *name)
 	((struct world *)world)->words++;
 }
 
+static void hear_file(void *world, uint64_t number, uint64_t parent, const char *name)
+{
+	(void)number, (void)parent, (void)name;
+	((struct world *)world)->files_gone++;
+}
+
+static void hear_nothing(void *world)
+{
+	(void)world;
+}
+
 static bool hear_all(void *world)
 {
 	(void)world;
@@ -214,6 +225,8 @@ static void build(struct world *world, const struct world_options *options)
 	fs->attr_changed = fs->content_changed = hear_number;
 	fs->name_gone = hear_name;
 	fs->words_sent = hear_all;
+	fs->file_gone = hear_file;
+	fs->forgotten = hear_nothing;
 	pthread_mutex_init(&fs->room_lock, NULL);
 	fs->source.fd = fs->store.root = fs->store.empty = -1;
 	assert_int_equal(devices_init(&fs->devices), 0);

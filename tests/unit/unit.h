@@ -79,6 +79,7 @@ struct world {
 	char *source;		/* its path */
 	struct inode *root;	/* a reference */
 	unsigned words;		/* that a kernel would have heard */
+	unsigned files_gone;	/* of which it would have heard */
 	int descriptors;	/* open before it was made */
 };
 
