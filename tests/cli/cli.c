@@ -132,8 +132,8 @@ int cli_possible(void)
 	if (unshare(CLONE_NEWNS) ||
 	    mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
 	    prctl(PR_SET_CHILD_SUBREAPER, 1)) {
-		print_message("no mount namespace: %s\n", strerror(errno));
-		return getenv("PYCACHEFS_MUST_RUN") ? 1 : 77;
+		print_error("no mount namespace: ");
+		return cannot_run(strerror(errno));
 	}
 	each_mount(detach_foreign, NULL);
 	return 0;

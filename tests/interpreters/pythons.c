@@ -276,9 +276,3 @@ int pythons_run_newest(const char *group, const struct promise *promises,
 	pythons_free(pythons, found);
 	return failed;
 }
-
-int cannot_run(const char *why)
-{
-	fprintf(stderr, "%s\n", why);
-	return getenv("PYCACHEFS_MUST_RUN") ? 1 : 77;
-}

@@ -48,11 +48,4 @@ int pythons_run(const char *group, const struct promise *promises,
 int pythons_run_newest(const char *group, const struct promise *promises,
 		       size_t count);
 
-/*
- * For a main function that finds a program missing which its tests run: says so
- * and returns 77, which meson takes as "skipped", or 1 where PYCACHEFS_MUST_RUN
- * is set.
- */
-int cannot_run(const char *why);
-
 #endif

@@ -560,7 +560,13 @@ int fixture_possible(void)
 	}
 	if (!why)
 		return 0;
-	fprintf(stderr, "cannot mount here: %s\n", why);
+	fprintf(stderr, "cannot mount here: ");
+	return cannot_run(why);
+}
+
+int cannot_run(const char *why)
+{
+	fprintf(stderr, "%s\n", why);
 	return getenv("PYCACHEFS_MUST_RUN") ? 1 : 77;
 }
 

@@ -60,6 +60,13 @@ struct fixture {
 int fixture_possible(void);
 
 /*
+ * For a main function that finds a program missing which its tests run: says so
+ * and returns 77, which meson takes as "skipped", or 1 where PYCACHEFS_MUST_RUN
+ * is set.
+ */
+int cannot_run(const char *why);
+
+/*
  * Makes the directories, starts the daemon and waits until it is ready, at most
  * 10 s.  Fails the running test when that does not come about, after removing
  * all that it made.  @options may be NULL.  The caller owns the result and ends
