@@ -40,6 +40,12 @@ static int resolve_paths(struct opts *opts)
 		opts->mountpoint = strdup(opts->source);
 		return opts->mountpoint ? 0 : -ENOMEM;
 	}
+	/* mount.fuse3 has mounted already, for a daemon that needs no rights. */
+	if (!err && starts_with(opts->mountpoint, "/dev/fd/")) {
+		complain("option 'drop_privileges': not for pycachefs, which acts for the "
+			 "users of its mount; leave it out");
+		return -EINVAL;
+	}
 	return err ? err : check_resolve(&opts->mountpoint);
 }
 

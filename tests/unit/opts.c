@@ -224,7 +224,7 @@ static void what_mount_hands_on_has_no_effect(void **state)
 {
 	static const char *const words[] = {
 		"rw", "defaults", "auto", "noauto", "atime", "diratime", "relatime",
-		"user", "nouser", "users",
+		"strictatime", "lazytime", "silent", "user", "nouser", "users",
 		"owner", "group", "_netdev", "nofail", "user=fred",
 		"default_permissions", "x-systemd.automount",
 		"x-systemd.requires=/srv",
