@@ -25,7 +25,7 @@ test_packages=(
 	git python3-pytest python3-venv
 	acl attr libcap2-bin mount squashfs-tools tar
 	bindfs e2fsprogs openssh-client openssh-server sshfs
-	shellcheck mandoc zsh fish dpkg-dev
+	shellcheck mandoc zsh fish dpkg-dev systemd
 )
 
 say() {
