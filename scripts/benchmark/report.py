@@ -32,7 +32,9 @@ def figures(document, names):
     for row in document["rows"]:
         if "what" in row:
             results = row.get("results", {})
-            yield table_row([row["label"], *(figure(results.get(name, {})) for name in others)])
+            native = results.get("native", {})
+            yield table_row([row["label"],
+                             *(figure(results.get(name, {}), native) for name in others)])
 
 
 def table_row(cells):
@@ -46,10 +48,14 @@ def ratio(result):
     return f"{short(result['ratio']['median'])} ({short(low)} to {short(high)})"
 
 
-def figure(result):
+def figure(result, native):
     if "time" in result:
+        median = result["time"]["median"] * 1000
         low, high = (value * 1000 for value in result["time"]["quartiles"])
-        return f"{result['time']['median'] * 1000:.0f} ms ({low:.0f} to {high:.0f})"
+        text = f"{median:.0f} ms ({low:.0f} to {high:.0f})"
+        if "time" in native:
+            text += f", {median - native['time']['median'] * 1000:.0f} ms more"
+        return text
     if "resident_mib" in result:
         return f"{result['resident_mib']:.0f} MiB, {result['descriptors']:,} descriptors"
     return CELL_OF_NOTHING

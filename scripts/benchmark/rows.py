@@ -51,7 +51,7 @@ class Row:
 
 @dataclass
 class Figure:
-    """A figure of a mount, not a ratio: "mount" or "memory" with so many files."""
+    """A figure of a mount, not a ratio: "mount", "run", or "memory" with so many files."""
     name: str
     label: str
     what: str
@@ -118,6 +118,8 @@ def all_rows(scale, tree, interpreters, pytest_python):
         Row("readers-8", "read all files, 8 processes", "read_parallel", {"readers": 8},
             passes=many),
         Figure("mount", "time to mount", "mount"),
+        Figure("run", "`run -- true`, and what it takes more than `unshare -Urm true`", "run",
+               peers=False),
         Figure("memory", f"{scale.some:,} files walked", "memory", scale.some),
         Figure("memory-many", f"{scale.many:,} files walked", "memory", scale.many, peers=False),
     ]

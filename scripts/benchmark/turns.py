@@ -10,12 +10,16 @@ import select
 import statistics
 import subprocess
 import sys
+import time
 
 from benchmark.filesystems import Unavailable
 from benchmark.rows import Row
 
 # A turn that takes longer than this is given up, and its filesystem with it.
 PATIENCE = 600
+
+# What takes a few milliseconds is done so often for a round.
+RUNS = 20
 
 
 class Worker:
@@ -181,6 +185,40 @@ def mount_times(filesystems, rounds, tell):
         for one in rotated(list(alive), number) if alive else []:
             give_up_on_error(results, alive, one, lambda one=one: turn(one, number))
     return results
+
+
+def run_times(filesystems, rounds, tell):
+    """How long `run` takes for a command that does nothing, beside a program that makes
+    namespaces as well and mounts nothing.  A round is the median of many, in turns."""
+    ours = next(one for one in filesystems if one.name == "pycachefs")
+    commands = {"native": ["unshare", "-Urm", "true"],
+                ours.name: [ours.program, "run", "--", "true"]}
+    results = {name: {"seconds": []} for name in commands}
+    for number in range(rounds + 1):
+        tell(f"run -- true: round {number} of {rounds}")
+        taken = {name: [] for name in commands}
+        for name in [*commands] * RUNS:
+            if name in commands:
+                try:
+                    taken[name].append(command_seconds(commands[name], ours.lower))
+                except Unavailable as error:
+                    results[name] = {"reason": str(error)}
+                    del commands[name]
+        for name in commands if number > 0 else ():
+            results[name]["seconds"].append(statistics.median(taken[name]))
+    return results
+
+
+def command_seconds(command, directory):
+    """Raises Unavailable when it fails."""
+    begin = time.perf_counter()
+    try:
+        subprocess.run(command, cwd=directory, stdin=subprocess.DEVNULL, capture_output=True,
+                       text=True, check=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        said = (getattr(error, "stderr", None) or str(error)).strip().splitlines()
+        raise Unavailable(f"{os.path.basename(command[0])}: {said[-1]}") from error
+    return time.perf_counter() - begin
 
 
 def memory(figure, filesystems, lower, tell):

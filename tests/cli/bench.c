@@ -10,8 +10,8 @@
 static const char *const rows[] = {
 	"import-first", "walk", "read-all", "open-close", "stat", "miss",
 	"git-status", "pytest", "create", "append", "read-cold", "read-warm",
-	"write-cold", "write-warm", "readers-2", "readers-8", "mount", "memory",
-	"memory-many", NULL,
+	"write-cold", "write-warm", "readers-2", "readers-8", "mount", "run",
+	"memory", "memory-many", NULL,
 };
 
 static struct command run_bench(const struct cli *cli, const char *output,
