@@ -24,7 +24,7 @@ build_packages=(
 test_packages=(
 	git python3-pytest python3-venv
 	acl attr libcap2-bin mount squashfs-tools tar
-	bindfs e2fsprogs openssh-client openssh-server sshfs
+	bindfs bubblewrap crun e2fsprogs openssh-client openssh-server sshfs
 	shellcheck mandoc zsh fish dpkg-dev systemd
 )
 
