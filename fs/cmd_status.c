@@ -15,6 +15,7 @@
 #include "log.h"
 #include "mounts.h"
 #include "paths.h"
+#include "table.h"
 #include "text.h"
 #include "usage.h"
 #include "util.h"
@@ -127,104 +128,125 @@ static const char *text(const json_t *object, const char *key)
 	return value ? value : "?";
 }
 
-/* Prints the bytes that a text stands for. */
-static void print_bytes(const char *before, const char *escaped)
+/* The same for bytes of which there can't be fewer than none. */
+static const char *size(const json_t *mount, const char *group, const char *key,
+			char ret[TEXT_SIZE])
+{
+	return text_size((uint64_t)number(mount, group, key), ret);
+}
+
+/* A row of the bytes that a text stands for, which are cut behind @breaks. */
+static void row_of_bytes(struct table *table, const char *label, const char *breaks,
+			 const char *escaped)
 {
 	_cleanup_free_ char *bytes = text_unescape(escaped);
 
-	printf("%s%s", before, bytes ? bytes : escaped);
+	table_row(table, TABLE_PLAIN, label, breaks, bytes ? bytes : escaped);
 }
 
-/* Bytes in the unit that people would use. */
-static const char *readable(json_int_t bytes, char ret[32])
+static void row_of_requests(struct table *table, const json_t *requests)
 {
-	static const char *const units[] = { "B", "KiB", "MiB", "GiB", "TiB" };
-	double value = (double)bytes;
-	size_t unit = 0;
-
-	while (value >= 1024 && unit + 1 < ARRAY_SIZE(units)) {
-		value /= 1024;
-		unit++;
-	}
-	snprintf(ret, 32, unit ? "%.1f %s" : "%.0f %s", value, units[unit]);
-	return ret;
-}
-
-static void print_requests(const json_t *requests)
-{
-	const char *separator = "", *key;
+	_cleanup_free_ char *line = NULL;
+	size_t length;
+	const char *separator = ": ", *key;
 	json_t *value, *copy = json_deep_copy(requests);
+	FILE *out = open_memstream(&line, &length);
+	json_int_t sum = 0;
 
-	printf("  requests    ");
+	json_object_foreach(copy, key, value)
+		sum += json_integer_value(value);
+	if (out)
+		fprintf(out, "%lld", (long long)sum);
 	json_object_foreach(copy, key, value) {
-		if (!json_integer_value(value))
+		if (!json_integer_value(value) || !out)
 			continue;
-		printf("%s%s %lld", separator, key,
-		       (long long)json_integer_value(value));
-		separator = ", ";
+		/* Cut between two of them, not between name and number. */
+		fprintf(out, "%s%s=%lld", separator, key,
+			(long long)json_integer_value(value));
+		separator = " ";
 	}
-	printf("%s\n", *separator ? "" : "none");
 	json_decref(copy);
+	if (out && fclose(out) == 0)
+		table_row(table, TABLE_PLAIN, "requests", " ", line);
 }
 
-static void print_coherence(const json_t *mount)
+static void row_of_coherence(struct table *table, const json_t *mount)
 {
 	const json_t *coherence = json_object_get(mount, "coherence");
 	json_int_t unwatched = number(mount, "coherence", "unwatched");
 
-	if (strcmp(text(coherence, "kind"), "watch") != 0) {
-		printf("  coherence   time limit of %g s: %s\n",
-		       json_number_value(json_object_get(coherence, "seconds")),
-		       text(coherence, "reason"));
-		return;
-	}
-	printf("  coherence   changes behind the mount are watched");
-	if (unwatched)
-		printf(", but not in %lld directories, which have a time limit",
-		       (long long)unwatched);
-	putchar('\n');
+	if (strcmp(text(coherence, "kind"), "watch") != 0)
+		table_words(table, TABLE_CAUTION, "coherence", "time limit of %g s: %s",
+			    json_number_value(json_object_get(coherence, "seconds")),
+			    text(coherence, "reason"));
+	else if (unwatched)
+		table_words(table, TABLE_CAUTION, "coherence",
+			    "changes behind the mount are watched, but not in %lld "
+			    "directories, which have a time limit", (long long)unwatched);
+	else
+		table_words(table, TABLE_PLAIN, "coherence",
+			    "changes behind the mount are watched");
 }
 
-static void print_mount(const json_t *mount)
+static void rows_of_store(struct table *table, const json_t *mount)
 {
 	const json_t *store = json_object_get(mount, "store");
 	const char *path = json_string_value(json_object_get(store, "path"));
-	char used[32], size[32], bytes[32];
+	json_int_t evictions = number(mount, "store", "evictions");
+	json_int_t files = number(mount, "store", "files");
+	char used[TEXT_SIZE], room[TEXT_SIZE];
 
-	print_bytes("", text(mount, "source"));
-	print_bytes(" on ", text(mount, "mountpoint"));
-	putchar('\n');
+	table_words(table, TABLE_PLAIN, "store",
+		    "%s of %s, %lld file%s, %lld of %lld inodes, %s",
+		    size(mount, "store", "used", used), size(mount, "store", "size", room),
+		    (long long)files, files == 1 ? "" : "s",
+		    (long long)number(mount, "store", "inodes_used"),
+		    (long long)number(mount, "store", "inodes"), text(store, "kind"));
+	if (path)
+		row_of_bytes(table, "", "/", path);
+	if (evictions)
+		table_words(table, TABLE_CAUTION, "evicted",
+			    "%lld to make room; a larger size= keeps more",
+			    (long long)evictions);
+}
+
+static void show_mount(struct table *table, const json_t *mount)
+{
+	_cleanup_free_ char *source = text_unescape(text(mount, "source"));
+	json_int_t files = number(mount, "redirected", "files");
+	char bytes[TEXT_SIZE];
+
+	table_title(table, source ? source : "?");
+	if (strcmp(text(mount, "source"), text(mount, "mountpoint")) == 0)
+		table_words(table, TABLE_PLAIN, "mounted", "over itself");
+	else
+		row_of_bytes(table, "mounted on", "/", text(mount, "mountpoint"));
 	if (json_object_get(mount, "error")) {
-		printf("  error       %s\n", text(mount, "error"));
+		table_words(table, TABLE_ERROR, "error", "%s", text(mount, "error"));
 		return;
 	}
-	printf("  daemon      pid %lld, version %s, options: ",
-	       (long long)json_integer_value(json_object_get(mount, "pid")),
-	       text(mount, "version"));
-	print_bytes("", *text(mount, "options") ? text(mount, "options") : "none");
-	putchar('\n');
-	printf("  store       %s of %s, %lld of %lld inodes, %s",
-	       readable(number(mount, "store", "used"), used),
-	       readable(number(mount, "store", "size"), size),
-	       (long long)number(mount, "store", "inodes_used"),
-	       (long long)number(mount, "store", "inodes"),
-	       text(store, "kind"));
-	if (path)
-		print_bytes(" ", path);
-	putchar('\n');
-	printf("  redirected  %lld files, %s\n",
-	       (long long)number(mount, "redirected", "files"),
-	       readable(number(mount, "redirected", "bytes"), bytes));
-	print_coherence(mount);
-	printf("  inodes      %lld known, %lld of %lld descriptors open\n",
-	       (long long)number(mount, "inodes", "known"),
-	       (long long)number(mount, "inodes", "descriptors"),
-	       (long long)number(mount, "inodes", "limit"));
-	print_requests(json_object_get(mount, "requests"));
+	table_words(table, TABLE_PLAIN, "daemon", "pid %lld, version %s",
+		    (long long)json_integer_value(json_object_get(mount, "pid")),
+		    text(mount, "version"));
+	row_of_bytes(table, "options", ",/",
+		     *text(mount, "options") ? text(mount, "options") : "none");
+	rows_of_store(table, mount);
+	table_words(table, TABLE_PLAIN, "redirected", "%lld file%s, %s",
+		    (long long)files, files == 1 ? "" : "s",
+		    size(mount, "redirected", "bytes", bytes));
+	table_words(table, TABLE_PLAIN, "dropped", "%lld of modules that changed",
+		    (long long)json_integer_value(json_object_get(mount, "dropped")));
+	row_of_coherence(table, mount);
+	table_words(table, TABLE_PLAIN, "inodes", "%lld known, %lld of %lld descriptors open",
+		    (long long)number(mount, "inodes", "known"),
+		    (long long)number(mount, "inodes", "descriptors"),
+		    (long long)number(mount, "inodes", "limit"));
+	row_of_requests(table, json_object_get(mount, "requests"));
 }
 
 static void print_all(const json_t *mounts, bool json)
 {
+	struct table table;
 	json_t *mount;
 	size_t i;
 
@@ -235,8 +257,9 @@ static void print_all(const json_t *mounts, bool json)
 	}
 	if (!json_array_size(mounts))
 		puts("nothing is mounted");
+	table_begin(&table, stdout);
 	json_array_foreach(mounts, i, mount)
-		print_mount(mount);
+		show_mount(&table, mount);
 }
 
 /* Shows the mounts at @paths, or all when there is none. */

@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "util.h"
+
 /*
  * The length of the UTF-8 sequence that begins here, 0 when none does.  The bounds of
  * its second byte are those of RFC 3629, section 4: no surrogates, nothing overlong,
@@ -87,4 +89,19 @@ char *text_unescape(const char *text)
 	}
 	*to = '\0';
 	return result;
+}
+
+const char *text_size(uint64_t bytes, char ret[TEXT_SIZE])
+{
+	static const char *const units[] = { "B", "KiB", "MiB", "GiB", "TiB" };
+	double value = (double)bytes;
+	size_t unit = 0;
+
+	/* What would be rounded to 1024.0 has a better unit. */
+	while (value >= (unit ? 1023.95 : 1024) && unit + 1 < ARRAY_SIZE(units)) {
+		value /= 1024;
+		unit++;
+	}
+	snprintf(ret, TEXT_SIZE, unit ? "%.1f %s" : "%.0f %s", value, units[unit]);
+	return ret;
 }

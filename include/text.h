@@ -1,8 +1,11 @@
 /*
- * Bytes as text for JSON, which holds UTF-8 only, while a path may be any bytes.
+ * Bytes as text for JSON, which holds UTF-8 only, while a path may be any bytes; and
+ * numbers of bytes as people read them.
  */
 #ifndef PYCACHEFS_TEXT_H
 #define PYCACHEFS_TEXT_H
+
+#include <stdint.h>
 
 /*
  * The bytes as UTF-8: each byte that is no part of valid UTF-8, and each backslash,
@@ -12,5 +15,9 @@
  */
 char *text_escape(const char *bytes);
 char *text_unescape(const char *text);
+
+/* A number of bytes such as "512 B" or "1.5 MiB". */
+enum { TEXT_SIZE = 32 };
+const char *text_size(uint64_t bytes, char ret[TEXT_SIZE]);
 
 #endif

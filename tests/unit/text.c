@@ -85,12 +85,31 @@ static void what_is_no_escape_stays(void **state)
 	}
 }
 
+static void sizes_are_in_the_unit_that_people_use(void **state)
+{
+	static const struct {
+		uint64_t bytes;
+		const char *text;
+	} rows[] = {
+		{ 0, "0 B" }, { 1, "1 B" }, { 1023, "1023 B" }, { 1024, "1.0 KiB" },
+		{ 1536, "1.5 KiB" }, { 1048575, "1.0 MiB" }, { 1 << 20, "1.0 MiB" },
+		{ UINT64_C(5) << 30, "5.0 GiB" }, { UINT64_C(3) << 40, "3.0 TiB" },
+		{ UINT64_C(5) << 50, "5120.0 TiB" },
+	};
+	char size[TEXT_SIZE];
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
+		assert_string_equal(text_size(rows[i].bytes, size), rows[i].text);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(text_stays_and_the_rest_is_escaped),
 		cmocka_unit_test(any_two_bytes_come_back),
 		cmocka_unit_test(what_is_no_escape_stays),
+		cmocka_unit_test(sizes_are_in_the_unit_that_people_use),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
