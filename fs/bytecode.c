@@ -55,7 +55,7 @@ static bool changed_just_now(struct fs *fs, const struct file_id *id,
  * Returns 0 or negative errno: -ENOENT when there is none.
  */
 static int read_state(struct fs *fs, int dirfd, const char *module,
-		      char ret[STAMP_SIZE])
+		      char ret[NOTE_SIZE])
 {
 	struct file_id id;
 	struct statx stx;
@@ -66,7 +66,7 @@ static int read_state(struct fs *fs, int dirfd, const char *module,
 	if (S_ISDIR(stx.stx_mode))
 		return -ENOENT;
 	/* Six numbers of at most 16 digits: 102 characters. */
-	snprintf(ret, STAMP_SIZE, "%.1s%" PRIx64 ".%" PRIx64 ".%" PRIx64 ".%" PRIx64
+	snprintf(ret, NOTE_SIZE, "%.1s%" PRIx64 ".%" PRIx64 ".%" PRIx64 ".%" PRIx64
 		 ".%" PRIx64 ".%" PRIx64,
 		 changed_just_now(fs, &id, &stx) ? (const char[]){ PROVISIONAL, 0 } : "",
 		 id.dev, id.ino, id.birth, (uint64_t)stx.stx_size,
@@ -84,7 +84,7 @@ static const char *without_mark(const char *state)
 void bytecode_of(struct fs *fs, struct inode *directory, int dirfd, int part,
 		 const char *name, struct bytecode *ret)
 {
-	char module[NAME_SIZE], stamp[STAMP_SIZE];
+	char module[NAME_SIZE], stamp[NOTE_SIZE];
 
 	*ret = (struct bytecode){
 		.directory = directory, .dirfd = dirfd, .part = part, .name = name,
@@ -215,7 +215,7 @@ static bool drop(struct fs *fs, struct inode *directory, const char *module)
 static bool is_fresh(struct fs *fs, const struct bytecode *bytecode,
 		     bool *ret_stamped)
 {
-	char state[STAMP_SIZE], stamp[STAMP_SIZE];
+	char state[NOTE_SIZE], stamp[NOTE_SIZE];
 
 	*ret_stamped = shadow_get_stamp(&fs->store, inode_id(bytecode->directory),
 					bytecode->module, stamp) == 0;
@@ -237,7 +237,7 @@ void bytecode_check(struct fs *fs, const struct bytecode *bytecode)
 
 int bytecode_stamp(struct fs *fs, const struct bytecode *bytecode, bool renamed)
 {
-	char state[STAMP_SIZE];
+	char state[NOTE_SIZE];
 	bool stamped;
 	int err;
 
@@ -270,7 +270,7 @@ static bool is_made_since(struct fs *fs, struct inode *directory, const char *na
 bool bytecode_module_changed(struct fs *fs, struct inode *directory,
 			     const char *name, unsigned change)
 {
-	char stamp[STAMP_SIZE] = "";
+	char stamp[NOTE_SIZE] = "";
 
 	if (!names_is_module(name) || strlen(name) >= NAME_SIZE ||
 	    inode_kind(directory) != INODE_SOURCE)

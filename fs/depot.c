@@ -76,7 +76,7 @@ static bool is_within(int fd, int other)
 static bool has_stamp(const struct store *store, const struct file_id *id,
 		      const char *name)
 {
-	char module[NAME_SIZE], stamp[STAMP_SIZE];
+	char module[NAME_SIZE], stamp[NOTE_SIZE];
 
 	for (unsigned i = 0; names_module(name, i, module); i++)
 		if (shadow_get_stamp(store, id, module, stamp) == 0)

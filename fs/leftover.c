@@ -12,7 +12,7 @@
 #include "util.h"
 
 /* Whether all entries of @dir are hidden ones; leaves it rewound. */
-static bool holds_only_hidden(const struct fs *fs, const struct file_id *id,
+static bool holds_only_hidden(struct fs *fs, const struct file_id *id,
 			      DIR *dir)
 {
 	struct dirent *entry;
@@ -27,7 +27,7 @@ static bool holds_only_hidden(const struct fs *fs, const struct file_id *id,
 	return only;
 }
 
-static int remove_hidden(const struct fs *fs, const struct file_id *id, DIR *dir)
+static int remove_hidden(struct fs *fs, const struct file_id *id, DIR *dir)
 {
 	struct dirent *entry;
 	int err = 0;

@@ -17,6 +17,7 @@
 #include "inode_spoil.h"
 #include "leftover.h"
 #include "ops.h"
+#include "orphan.h"
 #include "reply.h"
 #include "route.h"
 #include "shadow.h"
@@ -116,7 +117,7 @@ static int do_unlink(struct request *r)
 	if (err)
 		return err;
 	if (place.kind == INODE_SOURCE)
-		route_before_removal(r->fs, r->inode, place.dirfd, r->name);
+		orphan_before_removal(r->fs, r->inode, place.dirfd, r->name);
 	err = remove_name(r, &place, 0);
 	if (!err) {
 		note_loss(r->fs, &victim, &place, r->inode);
@@ -299,7 +300,7 @@ static int prepare_rename(struct fs *fs, struct renaming *renaming)
 	if (!err)
 		err = make_names(renaming);
 	if (!err && renaming->old.kind == INODE_SOURCE && !exchange)
-		route_before_removal(fs, renaming->parent, renaming->old.dirfd,
+		orphan_before_removal(fs, renaming->parent, renaming->old.dirfd,
 				     renaming->old.name);
 	return err;
 }

@@ -12,15 +12,13 @@
  */
 #include "route.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #include "bytecode.h"
-#include "cred.h"
-#include "log.h"
 #include "names.h"
+#include "orphan.h"
 #include "room.h"
 #include "shadow.h"
 #include "util.h"
@@ -251,14 +249,12 @@ static int place_source(struct fs *fs, struct inode *directory,
  * Bytecode without a module is a real file, unless it is an orphan: then it stays
  * hidden until somebody makes a file of that name.
  */
-static int place_sourceless(struct fs *fs, struct inode *directory,
+static int place_sourceless(struct fs *fs, struct inode *directory, int dirfd,
 			    enum route_intent intent, struct place *place)
 {
-	if (!shadow_is_marked(&fs->store, inode_id(directory), place->name))
-		return place_source(fs, directory, intent, place);
-	if (!is_making(intent))
+	place->orphan = orphan_is(fs, inode_id(directory), dirfd, place->name);
+	if (place->orphan && !is_making(intent))
 		return -ENOENT;
-	place->orphan = true;
 	return place_source(fs, directory, intent, place);
 }
 
@@ -304,7 +300,7 @@ static int place_in_source(struct fs *fs, struct inode *directory,
 		if (source_has_module(handle_fd(dir), module))
 			return place_bytecode(fs, directory, dir, module, intent,
 					      place);
-		return place_sourceless(fs, directory, intent, place);
+		return place_sourceless(fs, directory, handle_fd(dir), intent, place);
 	}
 	return -EINVAL;
 }
@@ -360,7 +356,7 @@ void route_recheck(struct fs *fs, struct inode *parent, const char *name)
 		route_release(&place);
 }
 
-bool route_hides(const struct fs *fs, const struct file_id *directory, int dirfd,
+bool route_hides(struct fs *fs, const struct file_id *directory, int dirfd,
 		 const char *name)
 {
 	char module[NAME_SIZE];
@@ -373,75 +369,9 @@ bool route_hides(const struct fs *fs, const struct file_id *directory, int dirfd
 		return true;
 	case NAME_BYTECODE:
 		return source_has_module(dirfd, module) ||
-			shadow_is_marked(&fs->store, directory, name);
+			orphan_is(fs, directory, dirfd, name);
 	}
 	return false;
-}
-
-static void mark(struct fs *fs, struct inode *directory, int dirfd,
-		 const char *bytecode)
-{
-	unsigned tries = 0;
-	int err;
-
-	do
-		err = shadow_mark(&fs->store, inode_id(directory), dirfd, bytecode);
-	while (room_try_again(fs, err, &tries));
-	if (err)
-		log_warning("'%s' can't be kept hidden without its module: %s",
-			    bytecode, strerror(-err));
-}
-
-/*
- * A writer that was killed leaves "x.pyc.123".  Which there are takes a listing, so
- * a directory is listed once, and again only where there were some.
- */
-static void mark_temporaries(struct fs *fs, struct inode *directory,
-			     const char *module)
-{
-	_cleanup_handle_ struct handle *handle = NULL;
-	_cleanup_dir_ DIR *dir = NULL;
-	char needs[NAME_SIZE];
-	struct dirent *entry;
-	bool tidy = true;
-	int fd;
-
-	if (inode_is_tidy(directory) ||
-	    inode_open(fs->inodes, directory, HANDLE_PATH, &handle) < 0)
-		return;
-	fd = cred_reopen(handle_fd(handle), O_RDONLY | O_DIRECTORY);
-	dir = fd < 0 ? NULL : fdopendir(fd);
-	if (!dir) {
-		cleanup_close(&fd);
-		return;
-	}
-	while ((entry = readdir(dir))) {
-		if (entry->d_type == DT_DIR ||
-		    !names_is_temporary(entry->d_name, needs))
-			continue;
-		tidy = false;
-		if (strcmp(needs, module) == 0)
-			mark(fs, directory, handle_fd(handle), entry->d_name);
-	}
-	if (tidy)
-		inode_set_tidy(directory);
-}
-
-void route_before_removal(struct fs *fs, struct inode *directory, int dirfd,
-			  const char *name)
-{
-	char bytecode[NAME_SIZE];
-	struct stat st;
-
-	if (inode_kind(directory) != INODE_SOURCE || !ends_with(name, ".py") ||
-	    !source_has_module(dirfd, name))
-		return;
-	for (int i = 0; i < NAMES_LEGACY; i++)
-		if (names_legacy(name, i, bytecode) &&
-		    fstatat(dirfd, bytecode, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
-		    !S_ISDIR(st.st_mode))
-			mark(fs, directory, dirfd, bytecode);
-	mark_temporaries(fs, directory, name);
 }
 
 int route_reopen(void *data, struct inode *parent, const struct inode *inode,

@@ -477,21 +477,6 @@ int shadow_set_seeded(struct store *store, const struct file_id *id, uid_t user)
 	return err;
 }
 
-int shadow_mark(struct store *store, const struct file_id *id, int model,
-		const char *name)
-{
-	_cleanup_close_ int part = -1;
-	int err = shadow_make(store, SHADOW_ORPHANS, id, model, &part);
-
-	if (!err)
-		err = store_claim(store, 0, 1);
-	if (err)
-		return err;
-	if (mknodat(part, name, S_IFREG | 0600, 0) < 0 && errno != EEXIST)
-		return -errno;
-	return 0;
-}
-
 /* The path of something called @name in a part, for one call. */
 static void entry_path(enum shadow_part part, const struct file_id *id,
 		       const char *name, char ret[PART_PATH_SIZE + NAME_SIZE])
@@ -502,41 +487,23 @@ static void entry_path(enum shadow_part part, const struct file_id *id,
 	snprintf(ret, PART_PATH_SIZE + NAME_SIZE, "%s/%s", path, name);
 }
 
-bool shadow_is_marked(const struct store *store, const struct file_id *id,
-		      const char *name)
-{
-	char path[PART_PATH_SIZE + NAME_SIZE];
-	struct stat st;
-
-	entry_path(SHADOW_ORPHANS, id, name, path);
-	return fstatat(store->root, path, &st, AT_SYMLINK_NOFOLLOW) == 0;
-}
-
-void shadow_unmark(const struct store *store, const struct file_id *id,
-		   const char *name)
-{
-	char path[PART_PATH_SIZE + NAME_SIZE];
-
-	entry_path(SHADOW_ORPHANS, id, name, path);
-	(void)unlinkat(store->root, path, 0);
-}
-
-int shadow_stamp(struct store *store, const struct file_id *id, int model,
-		 const char *module, const char *stamp)
+static int set_note(struct store *store, enum shadow_part part,
+		    const struct file_id *id, int model, const char *name,
+		    const char *text)
 {
 	char path[PART_PATH_SIZE + NAME_SIZE], making[STORE_SPARE_SIZE];
-	_cleanup_close_ int part = -1;
-	int err = shadow_make(store, SHADOW_STAMPS, id, model, &part);
+	_cleanup_close_ int fd = -1;
+	int err = shadow_make(store, part, id, model, &fd);
 
 	if (!err)
 		err = store_claim(store, 0, 1);
 	if (err)
 		return err;
-	/* By a rename, so that nobody meets a module without its stamp. */
+	/* By a rename, so that nobody meets a name without its note. */
 	store_spare_name(store, making);
-	if (symlinkat(stamp, store->root, making) < 0)
+	if (symlinkat(text, store->root, making) < 0)
 		return -errno;
-	entry_path(SHADOW_STAMPS, id, module, path);
+	entry_path(part, id, name, path);
 	if (renameat(store->root, making, store->root, path) == 0)
 		return 0;
 	err = -errno;
@@ -544,25 +511,61 @@ int shadow_stamp(struct store *store, const struct file_id *id, int model,
 	return err;
 }
 
-int shadow_get_stamp(const struct store *store, const struct file_id *id,
-		     const char *module, char ret[STAMP_SIZE])
+static int get_note(const struct store *store, enum shadow_part part,
+		    const struct file_id *id, const char *name, char ret[NOTE_SIZE])
 {
 	char path[PART_PATH_SIZE + NAME_SIZE];
 	ssize_t length;
 
-	entry_path(SHADOW_STAMPS, id, module, path);
-	length = readlinkat(store->root, path, ret, STAMP_SIZE - 1);
+	entry_path(part, id, name, path);
+	length = readlinkat(store->root, path, ret, NOTE_SIZE - 1);
 	if (length < 0)
 		return -errno;
 	ret[length] = '\0';
 	return 0;
 }
 
-void shadow_unstamp(const struct store *store, const struct file_id *id,
-		    const char *module)
+static void remove_note(const struct store *store, enum shadow_part part,
+			const struct file_id *id, const char *name)
 {
 	char path[PART_PATH_SIZE + NAME_SIZE];
 
-	entry_path(SHADOW_STAMPS, id, module, path);
+	entry_path(part, id, name, path);
 	(void)unlinkat(store->root, path, 0);
+}
+
+int shadow_mark(struct store *store, const struct file_id *id, int model,
+		const char *name, const char *mark)
+{
+	return set_note(store, SHADOW_ORPHANS, id, model, name, mark);
+}
+
+int shadow_get_mark(const struct store *store, const struct file_id *id,
+		    const char *name, char ret[NOTE_SIZE])
+{
+	return get_note(store, SHADOW_ORPHANS, id, name, ret);
+}
+
+void shadow_unmark(const struct store *store, const struct file_id *id,
+		   const char *name)
+{
+	remove_note(store, SHADOW_ORPHANS, id, name);
+}
+
+int shadow_stamp(struct store *store, const struct file_id *id, int model,
+		 const char *module, const char *stamp)
+{
+	return set_note(store, SHADOW_STAMPS, id, model, module, stamp);
+}
+
+int shadow_get_stamp(const struct store *store, const struct file_id *id,
+		     const char *module, char ret[NOTE_SIZE])
+{
+	return get_note(store, SHADOW_STAMPS, id, module, ret);
+}
+
+void shadow_unstamp(const struct store *store, const struct file_id *id,
+		    const char *module)
+{
+	remove_note(store, SHADOW_STAMPS, id, module);
 }

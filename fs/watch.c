@@ -27,8 +27,8 @@
 #include "marks.h"
 #include "mounts.h"
 #include "names.h"
+#include "orphan.h"
 #include "resync.h"
-#include "route.h"
 #include "sweep.h"
 #include "util.h"
 
@@ -134,11 +134,13 @@ static void resync(struct watcher *watcher)
 static void name_changed(struct watcher *watcher, struct inode *directory,
 			 const char *name, uint64_t mask)
 {
+	bool came = mask & (FAN_CREATE | FAN_MOVED_TO);
 	struct inode *child;
 
-	bytecode_module_changed(watcher->fs, directory, name, BYTECODE_HEARD |
-				(mask & (FAN_CREATE | FAN_MOVED_TO)
-				 ? BYTECODE_CAME : 0));
+	bytecode_module_changed(watcher->fs, directory, name,
+				BYTECODE_HEARD | (came ? BYTECODE_CAME : 0));
+	if (mask & MARKS_NAME_EVENTS)
+		orphan_heard(watcher->fs, directory, name, came);
 	notify_name(watcher->notifier, inode_number(directory), name);
 	if ((mask & MARKS_NAME_EVENTS) && !echo_add(watcher->echo, directory, name))
 		resync_soon(watcher, false);

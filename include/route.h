@@ -88,16 +88,8 @@ int route_open_to_change(struct fs *fs, struct inode *inode,
  * Whether @name in the source directory of identity @directory, which @dirfd is
  * open for, is a cache entry, so that no listing shows it.
  */
-bool route_hides(const struct fs *fs, const struct file_id *directory, int dirfd,
+bool route_hides(struct fs *fs, const struct file_id *directory, int dirfd,
 		 const char *name);
-
-/*
- * To be called before a module such as "x.py" is removed or renamed in the source
- * directory @directory: bytecode of the source that was hidden because of it is
- * marked, so that it stays hidden.  Other names cost nothing.
- */
-void route_before_removal(struct fs *fs, struct inode *directory, int dirfd,
-			  const char *name);
 
 /* The table's way to open what it has dropped: see inode_opener. */
 int route_reopen(void *data, struct inode *parent, const struct inode *inode,

@@ -104,28 +104,28 @@ void shadow_drop(struct store *store, const struct file_id *id);
 int shadow_set_seeded(struct store *store, const struct file_id *id, uid_t user);
 
 /*
- * Orphans: bytecode X.pyc of the source that is hidden because X.py lies beside
- * it would appear as soon as X.py is removed, and then run in its stead.  A mark
- * says to go on hiding it.  Marks live as long as the store.
+ * Notes, each a text about a name in the source's directory.  It is kept as the target of
+ * a symlink, which takes an inode of the store and no memory beyond that (up to
+ * SHORT_SYMLINK_LEN of mm/shmem.c, 128).
+ *
+ * Marks: on bytecode of the source that stays hidden without its module, see orphan.h.
+ * They live as long as the store.
  */
+enum { NOTE_SIZE = 128 };
 int shadow_mark(struct store *store, const struct file_id *id, int model,
-		const char *name);
-bool shadow_is_marked(const struct store *store, const struct file_id *id,
-		      const char *name);
+		const char *name, const char *mark);
+/* Returns 0, or negative errno: -ENOENT when there is none. */
+int shadow_get_mark(const struct store *store, const struct file_id *id,
+		    const char *name, char ret[NOTE_SIZE]);
 void shadow_unmark(const struct store *store, const struct file_id *id,
 		   const char *name);
 
-/*
- * Stamps: a text that tells in which state a module was when bytecode of it was
- * written.  It is kept as the target of a symlink, which takes an inode of the
- * store and no memory beyond that (up to SHORT_SYMLINK_LEN of mm/shmem.c, 128).
- */
-enum { STAMP_SIZE = 128 };
+/* Stamps: in which state a module was when bytecode of it was written. */
 int shadow_stamp(struct store *store, const struct file_id *id, int model,
 		 const char *module, const char *stamp);
-/* Returns 0, or negative errno: -ENOENT when there is none. */
+/* Returns what shadow_get_mark() does. */
 int shadow_get_stamp(const struct store *store, const struct file_id *id,
-		     const char *module, char ret[STAMP_SIZE]);
+		     const char *module, char ret[NOTE_SIZE]);
 void shadow_unstamp(const struct store *store, const struct file_id *id,
 		    const char *module);
 

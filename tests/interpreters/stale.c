@@ -155,6 +155,40 @@ static void deleted_modules_are_gone(void **state)
 	expect_soon(project, 1003);
 }
 
+static int compile_beside(const char *source, void *data)
+{
+	const struct project *project = data;
+	static const char code[] =
+		"import py_compile, sys\n"
+		"py_compile.compile(sys.argv[1], cfile=sys.argv[1] + 'c')\n";
+	char path[400];
+
+	edit(source, 1);
+	snprintf(path, sizeof(path), "%s/edited.py", source);
+	free(project_python(project, code, path));
+	return 0;
+}
+
+/* What lies beside it in the source, and could run without it, does not. */
+static void deleted_modules_are_gone_in_spite_of_old_bytecode(void **state)
+{
+	struct project *project = *state;
+	struct fixture_options old = watched;
+	char path[400];
+
+	old.prepare = compile_beside;
+	old.data = project;
+	for (int through_it = 0; through_it < 2; through_it++) {
+		project_mount(project, &old);
+		assert_int_equal(import(project), 1001);
+		delete(through_it ? project_root(project) : project_behind(project));
+		expect_soon(project, -1);
+		snprintf(path, sizeof(path), "%s/edited.pyc", project_behind(project));
+		assert_int_equal(access(path, F_OK), 0);
+		project_end(project);
+	}
+}
+
 static void deleted_modules_are_gone_unwatched(void **state)
 {
 	struct project *project = *state;
@@ -181,6 +215,8 @@ int main(void)
 		  edits_behind_an_unwatched_mount_are_run, NULL },
 		{ "a module that was deleted is gone",
 		  deleted_modules_are_gone, NULL },
+		{ "so it is with old bytecode beside it",
+		  deleted_modules_are_gone_in_spite_of_old_bytecode, NULL },
 		{ "so it is when nothing is watched",
 		  deleted_modules_are_gone_unwatched, NULL },
 	};

@@ -295,6 +295,51 @@ static void a_renamed_source_leaves_its_stale_bytecode_hidden(void **state)
 	assert_missing(behind(f, "pkg"));
 }
 
+static bool is_pkg_empty(void *data)
+{
+	char *names = tree_list(on(data, "pkg"));
+	bool empty = !*names;
+
+	free(names);
+	return empty;
+}
+
+/* Nor does it show, but for a moment, when that is done behind the mount. */
+static void stale_bytecode_stays_hidden_when_its_source_goes_behind(void **state)
+{
+	struct fixture *f = *state;
+	const char *name;
+
+	assert_lists(on(f, "pkg"), "x.py");
+	assert_works(unlink(behind(f, "pkg/x.py")));
+	assert_true(eventually(DEADLINE, is_pkg_empty, f));
+	EACH(name, legacy)
+		assert_missing(in(on(f, "pkg"), name));
+	/* What is put in its place is another file. */
+	write_text(behind(f, "pkg/new"), "stale");
+	assert_works(rename(behind(f, "pkg/new"), behind(f, "pkg/x.pyc")));
+	KEEP(path, on(f, "pkg/x.pyc"));
+	assert_true(eventually(DEADLINE, is_there, path));
+	assert_lists(on(f, "pkg"), "x.pyc");
+	assert_holds(path, "stale");
+	assert_missing(on(f, "pkg/x.pyo"));
+}
+
+static void bytecode_put_behind_in_the_place_of_stale_one_shows(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_works(unlink(on(f, "pkg/x.py")));
+	assert_missing(on(f, "pkg/x.pyc"));
+	assert_missing(on(f, "pkg/x.pyo"));
+	write_text(behind(f, "pkg/new"), "shipped");
+	assert_works(rename(behind(f, "pkg/new"), behind(f, "pkg/x.pyc")));
+	write_text(behind(f, "pkg/x.pyo"), "shipped too");
+	assert_holds(on(f, "pkg/x.pyc"), "shipped");
+	assert_holds(on(f, "pkg/x.pyo"), "shipped too");
+	assert_lists(on(f, "pkg"), "x.pyc x.pyo");
+}
+
 static void so_do_temporaries_of_writers_that_were_killed(void **state)
 {
 	stale_bytecode_stays_hidden_when_its_source_goes(state);
@@ -391,6 +436,8 @@ int main(void)
 		PROJECT(linking_to_the_source_hides_shipped_bytecode),
 		PROJECT(a_source_made_behind_the_mount_hides_it_too),
 		FINISHED_ONLY(stale_bytecode_stays_hidden_when_its_source_goes),
+		STALE(stale_bytecode_stays_hidden_when_its_source_goes_behind),
+		FINISHED_ONLY(bytecode_put_behind_in_the_place_of_stale_one_shows),
 		STALE(so_do_temporaries_of_writers_that_were_killed),
 		FINISHED_ONLY(rm_removes_a_package_with_stale_bytecode),
 		FINISHED_ONLY(a_link_to_stale_bytecode_stays_hidden_too),

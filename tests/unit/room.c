@@ -62,7 +62,7 @@ static bool lies_there(const char *name)
 
 static bool has_stamp(void)
 {
-	char stamp[STAMP_SIZE];
+	char stamp[NOTE_SIZE];
 
 	return shadow_get_stamp(&fixed.world->fs.store, inode_id(fixed.world->root),
 				"m.py", stamp) == 0;

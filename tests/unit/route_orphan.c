@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "orphan.h"
 #include "route.h"
 
 static int set_up(void **state)
@@ -30,7 +31,7 @@ static int tear_down(void **state)
 /* Removes a module as op_remove.c does. */
 static void remove_module(struct world *world, const char *name)
 {
-	route_before_removal(&world->fs, world->root, world->fs.source.fd, name);
+	orphan_before_removal(&world->fs, world->root, world->fs.source.fd, name);
 	assert_int_equal(remove(world_path(world, name)), 0);
 }
 
@@ -124,7 +125,7 @@ static void nothing_is_noted_without_need(void **state)
 	struct world *world = *state;
 
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
-		route_before_removal(&world->fs, world->root, world->fs.source.fd,
+		orphan_before_removal(&world->fs, world->root, world->fs.source.fd,
 				     names[i]);
 	assert_int_equal(inodes_used(world), 0);
 }
@@ -166,7 +167,7 @@ static void what_a_cache_holds_leaves_no_orphan(void **state)
 	assert_int_equal(world_make(world, cache, "x.pyc", ""), 0);
 	before = inodes_used(world);
 	assert_int_equal(route_open(&world->fs, cache, HANDLE_PATH, &handle), 0);
-	route_before_removal(&world->fs, cache, handle_fd(handle), "x.py");
+	orphan_before_removal(&world->fs, cache, handle_fd(handle), "x.py");
 	assert_int_equal(inodes_used(world), before);
 }
 
@@ -226,7 +227,6 @@ static void what_is_made_in_its_place_is_a_real_file(void **state)
 	/* Gone already: as good as removed now. */
 	assert_int_equal(route_remove_orphan(&place), 0);
 	tree_write(world_path(world, "x.pyc"), "new", -1);
-	assert_false(is_there(world, "x.pyc"));
 	route_adopt(&world->fs, world->root, &place);
 	assert_true(is_there(world, "x.pyc"));
 	assert_false(hides(world, "x.pyc"));
@@ -237,6 +237,82 @@ static void what_is_made_in_its_place_is_a_real_file(void **state)
 	remove_module(world, "y.py");
 	route_adopt(&world->fs, world->root, &plain);
 	assert_true(hides(world, "y.pyc"));
+}
+
+/* A program that somebody ships in its place, behind the mount. */
+static void another_file_of_that_name_is_no_orphan(void **state)
+{
+	struct world *world = *state;
+	const char *path = world_path(world, "x.pyc");
+	struct stat st;
+
+	tree_write(path, "old", -1);
+	remove_module(world, "x.py");
+	/* What is said of the file alone changes nothing. */
+	assert_int_equal(chmod(path, 0600), 0);
+	assert_true(hides(world, "x.pyc"));
+	/* Replaced, by a file as long and as old. */
+	assert_int_equal(stat(path, &st), 0);
+	tree_write(world_path(world, "new"), "new", -1);
+	assert_int_equal(utimensat(AT_FDCWD, world_path(world, "new"),
+		(const struct timespec[2]){ st.st_atim, st.st_mtim }, 0), 0);
+	assert_int_equal(rename(world_path(world, "new"), path), 0);
+	assert_true(is_there(world, "x.pyc"));
+	assert_false(hides(world, "x.pyc"));
+	assert_int_equal(answer(world, "x.pyc", ROUTE_REMOVE), 0);
+	/* Written over. */
+	tree_write(world_path(world, "y.pyc"), "old", -1);
+	remove_module(world, "y.py");
+	assert_true(hides(world, "y.pyc"));
+	tree_write(world_path(world, "y.pyc"), "other", -1);
+	assert_true(is_there(world, "y.pyc"));
+	assert_false(hides(world, "y.pyc"));
+}
+
+static void hear(struct world *world, const char *name, bool came)
+{
+	orphan_heard(&world->fs, world->root, name, came);
+}
+
+static void a_removal_that_is_heard_of_leaves_orphans_as_well(void **state)
+{
+	struct world *world = *state;
+
+	tree_write(world_path(world, "x.pyc"), "old", -1);
+	tree_write(world_path(world, "x.pyc.7"), "old", -1);
+	tree_write(world_path(world, "y.pyc"), "old", -1);
+	assert_int_equal(remove(world_path(world, "x.py")), 0);
+	hear(world, "x.py", false);
+	/* This one is there again. */
+	hear(world, "y.py", false);
+	assert_true(hides(world, "x.pyc"));
+	assert_true(hides(world, "x.pyc.7"));
+	assert_int_equal(remove(world_path(world, "y.py")), 0);
+	assert_false(hides(world, "y.pyc"));
+	/* It came and went. */
+	hear(world, "y.py", true);
+	assert_true(hides(world, "y.pyc"));
+	/* Nothing of the kind. */
+	hear(world, ".py", false);
+	hear(world, "x", false);
+}
+
+/* The news of its coming follow those of the module's going. */
+static void bytecode_that_comes_after_the_removal_is_shown(void **state)
+{
+	struct world *world = *state;
+
+	tree_write(world_path(world, "y.pyc"), "old", -1);
+	remove_module(world, "y.py");
+	assert_int_equal(remove(world_path(world, "x.py")), 0);
+	tree_write(world_path(world, "x.pyc"), "new", -1);
+	hear(world, "x.py", false);
+	hear(world, "x.pyc", true);
+	assert_true(is_there(world, "x.pyc"));
+	/* What was marked before the removal is known to be old. */
+	hear(world, "y.py", false);
+	hear(world, "y.pyc", true);
+	assert_false(is_there(world, "y.pyc"));
 }
 
 static void read_only_lets_an_orphan_be(void **state)
@@ -265,7 +341,7 @@ static void a_full_store_is_told_of_in_one_line(void **state)
 						      "__pycache__"), "f", ""),
 			 -ENOSPC);
 	unit_listen();
-	route_before_removal(&world->fs, world->root, world->fs.source.fd, "x.py");
+	orphan_before_removal(&world->fs, world->root, world->fs.source.fd, "x.py");
 	said = unit_said();
 	world_destroy(world);
 	unit_assert_line(said, "warning: 'x.pyc' can't be kept hidden");
@@ -285,6 +361,9 @@ int main(void)
 		T(the_module_back_the_store_counts_again),
 		T(asking_to_make_takes_nothing_away),
 		T(what_is_made_in_its_place_is_a_real_file),
+		T(another_file_of_that_name_is_no_orphan),
+		T(a_removal_that_is_heard_of_leaves_orphans_as_well),
+		T(bytecode_that_comes_after_the_removal_is_shown),
 		T(read_only_lets_an_orphan_be),
 		cmocka_unit_test(a_full_store_is_told_of_in_one_line),
 	};

@@ -75,6 +75,14 @@ static struct store_usage usage(struct fixed *fixed)
 	return usage;
 }
 
+static bool is_marked(const struct store *store, const struct file_id *id,
+		      const char *name)
+{
+	char mark[NOTE_SIZE];
+
+	return shadow_get_mark(store, id, name, mark) == 0;
+}
+
 static void bytes_end_exactly_at_size(void **state)
 {
 	struct fixed *fixed = *state;
@@ -124,8 +132,8 @@ static void files_end_exactly_at_inodes(void **state)
 			      &fd);
 	assert_int_equal(err, -ENOSPC);
 	assert_int_equal(shadow_mark(&fixed->store, &some_id, fixed->model_fd,
-				    "x.pyc"), -ENOSPC);
-	assert_false(shadow_is_marked(&fixed->store, &some_id, "x.pyc"));
+				    "x.pyc", "a"), -ENOSPC);
+	assert_false(is_marked(&fixed->store, &some_id, "x.pyc"));
 	/* Looking costs nothing, and what is there is there. */
 	assert_int_equal(shadow_open(&fixed->store, SHADOW_CACHE, &other, &fd),
 			 -ENOENT);
@@ -374,7 +382,7 @@ static void a_directory_that_is_gone_gets_no_part(void **state)
 		assert_int_equal(shadow_make(&fixed->store, all_parts[i],
 			&some_id, fixed->model_fd, &fd), -ENOENT);
 	assert_int_equal(shadow_mark(&fixed->store, &some_id, fixed->model_fd,
-				    "x.pyc"), -ENOENT);
+				    "x.pyc", "a"), -ENOENT);
 	assert_int_equal(fd, 77);
 	assert_empty(&fixed->store);
 }
@@ -404,7 +412,7 @@ static void a_stamp_is_the_last_that_was_set(void **state)
 {
 	struct fixed *fixed = *state;
 	struct store *store = &fixed->store;
-	char stamp[STAMP_SIZE] = "?", longest[STAMP_SIZE];
+	char stamp[NOTE_SIZE] = "?", longest[NOTE_SIZE];
 	struct store_usage before;
 
 	assert_int_equal(shadow_get_stamp(store, &some_id, "x.py", stamp), -ENOENT);
@@ -430,21 +438,25 @@ static void a_mark_stands_until_it_is_taken_away(void **state)
 	struct fixed *fixed = *state;
 	struct store *store = &fixed->store;
 	struct file_id other = some_id;
+	char mark[NOTE_SIZE];
 
 	other.ino++;
-	assert_false(shadow_is_marked(store, &some_id, "x.pyc"));
+	assert_false(is_marked(store, &some_id, "x.pyc"));
 	/* Nothing to take away, and nothing is made for it. */
 	shadow_unmark(store, &some_id, "x.pyc");
 	assert_int_equal(usage(fixed).inodes_used, 0);
 
 	for (int i = 0; i < 2; i++)
 		assert_int_equal(shadow_mark(store, &some_id, fixed->model_fd,
-					    "x.pyc"), 0);
-	assert_int_equal(shadow_mark(store, &some_id, fixed->model_fd, "y.pyc"), 0);
-	assert_true(shadow_is_marked(store, &some_id, "x.pyc"));
-	assert_true(shadow_is_marked(store, &some_id, "y.pyc"));
-	assert_false(shadow_is_marked(store, &some_id, "z.pyc"));
-	assert_false(shadow_is_marked(store, &other, "x.pyc"));
+					    "x.pyc", i ? "b" : "a"), 0);
+	assert_int_equal(shadow_mark(store, &some_id, fixed->model_fd, "y.pyc", "c"),
+			 0);
+	assert_int_equal(shadow_get_mark(store, &some_id, "x.pyc", mark), 0);
+	assert_string_equal(mark, "b");
+	assert_true(is_marked(store, &some_id, "x.pyc"));
+	assert_true(is_marked(store, &some_id, "y.pyc"));
+	assert_false(is_marked(store, &some_id, "z.pyc"));
+	assert_false(is_marked(store, &other, "x.pyc"));
 	/* A mark is no entry. */
 	int fd;
 	assert_int_equal(shadow_open(store, SHADOW_CACHE, &some_id, &fd),
@@ -453,10 +465,10 @@ static void a_mark_stands_until_it_is_taken_away(void **state)
 			 -ENOENT);
 
 	shadow_unmark(store, &some_id, "x.pyc");
-	assert_false(shadow_is_marked(store, &some_id, "x.pyc"));
-	assert_true(shadow_is_marked(store, &some_id, "y.pyc"));
+	assert_false(is_marked(store, &some_id, "x.pyc"));
+	assert_true(is_marked(store, &some_id, "y.pyc"));
 	shadow_drop(store, &some_id);
-	assert_false(shadow_is_marked(store, &some_id, "y.pyc"));
+	assert_false(is_marked(store, &some_id, "y.pyc"));
 }
 
 static void a_mode_says_whether_it_follows_the_source(void **state)

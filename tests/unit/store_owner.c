@@ -208,7 +208,7 @@ static int use_store_as_user(void *data)
 	const char *model_path = data;
 	struct store_usage used;
 	struct store store;
-	char block[4096] = "x";
+	char block[4096] = "x", mark[NOTE_SIZE];
 	int model, part, fd, before, made = 0;
 
 	/* As after exec: what /proc tells of us is ours. */
@@ -251,8 +251,8 @@ static int use_store_as_user(void *data)
 	shadow_drop(&store, &some_id);
 	if (store_usage(&store, &used) || used.used || used.inodes_used)
 		return 10;
-	if (shadow_mark(&store, &some_id, model, "x.pyc") ||
-	    !shadow_is_marked(&store, &some_id, "x.pyc"))
+	if (shadow_mark(&store, &some_id, model, "x.pyc", "a") ||
+	    shadow_get_mark(&store, &some_id, "x.pyc", mark))
 		return 11;
 	shadow_drop(&store, &some_id);
 	/* Modes bind us, but not for long. */
