@@ -20,6 +20,7 @@
 
 #include "command.h"
 #include "project.h"
+#include "shell.h"
 #include "tree.h"
 
 static const struct fixture_options in_place = { .in_place = true };
@@ -28,26 +29,6 @@ static const struct fixture_options in_place = { .in_place = true };
 struct clones {
 	char mount[320], plain[320];
 };
-
-/* Commands that must all succeed; what they print. */
-static char *shell(const char *dir, const char *script)
-{
-	return command_output(dir, "sh", "-ec", script, NULL);
-}
-
-static void quietly(const char *dir, const char *script)
-{
-	free(shell(dir, script));
-}
-
-static void assert_says(const char *dir, const char *script,
-			const char *expected)
-{
-	char *said = shell(dir, script);
-
-	assert_string_equal(said, expected);
-	free(said);
-}
 
 /* Holds a session in both clones, which must say the same. */
 static void both(const struct clones *clones, const char *script)
@@ -83,25 +64,6 @@ static void make_origin(const char *dir, const struct python *python)
 		"git switch main\n");
 }
 
-static void set_environment(const char *top)
-{
-	static const char config[] =
-		"[user]\nname = Somebody\nemail = some@body.example\n"
-		"[init]\ndefaultBranch = main\n"
-		"[gc]\nautoDetach = false\n"
-		"[maintenance]\nautoDetach = false\n"
-		"[advice]\ndetachedHead = false\n";
-	const char *path = in(top, "gitconfig");
-
-	tree_write(path, config, -1);
-	setenv("GIT_CONFIG_GLOBAL", path, 1);
-	setenv("GIT_CONFIG_NOSYSTEM", "1", 1);
-	setenv("GIT_AUTHOR_DATE", "1500000000 +0000", 1);
-	setenv("GIT_COMMITTER_DATE", "1500000000 +0000", 1);
-	setenv("GIT_EDITOR", "true", 1);
-	setenv("LC_ALL", "C", 1);
-}
-
 /* Mounts, and clones into the mount and beside it. */
 static struct clones begin(struct project *project)
 {
@@ -112,7 +74,7 @@ static struct clones begin(struct project *project)
 	project_mount(project, &in_place);
 	plain = project->fixture->plain;
 	stpcpy(stpcpy(origin, plain), "/origin");
-	set_environment(project->fixture->top);
+	set_git_environment(project->fixture->top);
 	make_origin(origin, project->python);
 	free(command_output(project_root(project), "git", "clone", origin,
 			    "clone", NULL));
@@ -137,16 +99,14 @@ static void status_is_clean_after_an_import(void **state)
 {
 	struct project *project = *state;
 	struct clones clones = begin(project);
-	char *said;
 
 	project_import_cold(project, clones.mount, NULL);
 	project_import_cold(project, clones.plain, NULL);
 	assert_says(clones.mount, "git status --porcelain --ignored", "");
 	assert_says(clones.mount, "git add --all --dry-run", "");
 	/* It would have been seen. */
-	said = shell(clones.plain, "git status --porcelain");
-	assert_non_null(strstr(said, "?? __pycache__/\n"));
-	free(said);
+	assert_mentions(clones.plain, "git status --porcelain",
+			"?? __pycache__/\n");
 	assert_caches_below(in(project_behind(project), "clone"), false);
 }
 

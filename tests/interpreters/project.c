@@ -276,6 +276,8 @@ void project_end(struct project *project)
 {
 	struct fixture *fixture = project->fixture;
 
+	if (project->stop)
+		project->stop();
 	free(project->before);
 	free(project->names);
 	project->fixture = NULL;

@@ -23,6 +23,7 @@ struct project {
 	char *before;			/* what project_mount() saw behind */
 	char *names;			/* and what os.walk() listed then */
 	struct fixture_options options;	/* as given to project_mount() */
+	void (*stop)(void);		/* ends what a test runs there, or NULL */
 };
 
 /* The project's root as the mount shows it. */
@@ -52,7 +53,8 @@ void project_plant_caches(const char *dir);
 void project_mount(struct project *project,
 		   const struct fixture_options *options);
 
-/* Ends the fixture and frees what the project holds; NULL members are taken. */
+/* Calls stop(), ends the fixture and frees what the project holds; NULL members are
+ * taken. */
 void project_end(struct project *project);
 
 /* What an interpreter did to import, as its -v tells. */

@@ -180,24 +180,6 @@ static void rewritten_tests_are_kept(void **state)
 	assert_caches_below(project_behind(project), false);
 }
 
-/* Finds the newest Python that can import pytest. */
-static const struct python *find_pytest(void)
-{
-	const struct python *has = NULL;
-
-	found = pythons_find(&pythons);
-	for (size_t i = 0; i < found; i++) {
-		const char *const argv[] = { pythons[i].path, "-c",
-			"import pytest", NULL };
-		struct command command = command_run(NULL, argv);
-
-		if (command.status == 0)
-			has = &pythons[i];
-		command_free(&command);
-	}
-	return has;
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -214,7 +196,8 @@ int main(void)
 
 	if (result)
 		return result;
-	python = find_pytest();
+	found = pythons_find(&pythons);
+	python = pythons_having(pythons, found, "pytest");
 	if (python)
 		result = cmocka_run_group_tests_name("pytest", tests, NULL,
 						     NULL);

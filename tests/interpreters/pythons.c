@@ -276,3 +276,45 @@ int pythons_run_newest(const char *group, const struct promise *promises,
 	pythons_free(pythons, found);
 	return failed;
 }
+
+const struct python *pythons_having(const struct python *pythons, size_t count,
+				    const char *modules)
+{
+	const struct python *having = NULL;
+	char *code;
+
+	if (asprintf(&code, "import %s", modules) < 0)
+		abort();
+	while (!having && count-- > 0) {
+		const char *const argv[] = { pythons[count].path, "-c", code,
+			NULL };
+		struct command command = command_run(NULL, argv);
+
+		if (command.status == 0)
+			having = &pythons[count];
+		command_free(&command);
+	}
+	free(code);
+	return having;
+}
+
+int pythons_run_having(const char *modules, const char *group,
+		       const struct promise *promises, size_t count)
+{
+	const struct python *having;
+	struct python *pythons;
+	size_t found = pythons_find(&pythons);
+	int result = -1;
+
+	having = pythons_having(pythons, found, modules);
+	if (having)
+		result = run(group, promises, count, having, 1);
+	pythons_free(pythons, found);
+	return result;
+}
+
+int cannot_run_optional(const char *why)
+{
+	fprintf(stderr, "%s\n", why);
+	return 77;
+}

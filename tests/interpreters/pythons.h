@@ -48,4 +48,16 @@ int pythons_run(const char *group, const struct promise *promises,
 int pythons_run_newest(const char *group, const struct promise *promises,
 		       size_t count);
 
+/* The newest of these Pythons that can import @modules ("a, b"), or NULL. */
+const struct python *pythons_having(const struct python *pythons, size_t count,
+				    const char *modules);
+
+/* Like pythons_run(), for that Python only; -1 where there is none. */
+int pythons_run_having(const char *modules, const char *group,
+		       const struct promise *promises, size_t count);
+
+/* Like cannot_run(), for a package that not every distribution has, and that
+ * scripts/lib.sh calls optional: it is always 77. */
+int cannot_run_optional(const char *why);
+
 #endif
