@@ -25,8 +25,12 @@ test_packages=(
 	git python3-pytest python3-venv
 	acl attr libcap2-bin mount squashfs-tools tar
 	bindfs bubblewrap crun e2fsprogs openssh-client openssh-server sshfs
+	mypy python3-django python3-pip python3-setuptools python3-wheel rsync sudo
 	shellcheck mandoc zsh fish dpkg-dev systemd
 )
+
+# Not every distribution has these: where one is missing, its tests skip themselves.
+optional_test_packages=(pypy3 python3-numba)
 
 say() {
 	printf '%s: %s\n' "$me" "$*"
@@ -117,6 +121,24 @@ ensure_packages() {
 	say "installing ${missing[*]}"
 	quietly as_root apt-get -qq -y --no-install-recommends -o DPkg::Lock::Timeout=300 \
 		install "${missing[@]}"
+}
+
+# Installs those of the named packages that are missing and can be had.  (Asked of the
+# lists as they are: ensure_packages has refreshed them where that was due.)
+ensure_optional_packages() {
+	local missing package known=()
+	command -v apt-cache >/dev/null || return 0
+	mapfile -t missing < <(missing_packages "$@")
+	for package in "${missing[@]}"; do
+		if can_install "$package" 0; then
+			known+=("$package")
+		else
+			say "going on without $package, which can't be had here"
+		fi
+	done
+	if [ "${#known[@]}" -gt 0 ]; then
+		ensure_packages "${known[@]}"
+	fi
 }
 
 # --- libfuse ---
