@@ -21,8 +21,18 @@ int check_device(void)
 		return 0;
 	complain("/dev/fuse: %s; %s", strerror(errno),
 		 errno == EACCES || errno == EPERM
-		 ? "run as root, or let users have the device (chmod 0666)"
-		 : "load the module by 'modprobe fuse', or give the container the device");
+		 ? "run as root, or let users have the device (chmod 0666); in a "
+		   "container, give it the device (--device /dev/fuse)"
+		 : "load the module by 'modprobe fuse', or give the container the "
+		   "device (--device /dev/fuse)");
+	return -errno;
+}
+
+int check_proc(void)
+{
+	if (access("/proc/self/fd", F_OK) == 0)
+		return 0;
+	complain("/proc/self/fd: %s; mount /proc", strerror(errno));
 	return -errno;
 }
 

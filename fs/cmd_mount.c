@@ -94,6 +94,8 @@ static int mount_and_serve(struct opts *opts)
 	if (!err)
 		err = check_paths(opts);
 	if (!err)
+		err = check_proc();
+	if (!err)
 		err = check_device();
 	if (err)
 		return EXIT_NOT_DONE;

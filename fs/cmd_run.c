@@ -400,7 +400,7 @@ static int mount_and_run(struct run *run)
 		return EXIT_NOT_DONE;
 	if (run->count) {
 		run->cwd = getcwd(NULL, 0);
-		if (check_device() || start_daemons(run, &status))
+		if (check_proc() || check_device() || start_daemons(run, &status))
 			return status;
 		if (mount_places(run)) {
 			unmount_places(run);

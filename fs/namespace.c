@@ -63,33 +63,55 @@ int namespace_enter_as_user(void)
 	return err ? err : write_file("/proc/self/gid_map", map);
 }
 
+/*
+ * Nothing that is mounted from here on is told to others.  In a user namespace that
+ * is so already, but the call shows whether mount(2) may be used at all: else libfuse
+ * would try fusermount3, which can do nothing here and complains of something else.
+ */
+static int make_private(void)
+{
+	if (mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) == 0)
+		return 0;
+	int err = -errno;
+	complain("can't make the mounts private: %s; %s", strerror(-err), err == -EINVAL ?
+		 "'/' has to be a mount point, which it is not after chroot" :
+		 "mount(2) is forbidden by a profile of AppArmor (for docker: "
+		 "--security-opt apparmor=unconfined) or seccomp (--cap-add SYS_ADMIN)");
+	return err;
+}
+
+static void complain_user_namespace(int err)
+{
+	complain("can't make a user namespace: %s; run as root, or %s", strerror(-err),
+		 err == -ENOSPC || err == -EUSERS ?
+		 "raise their limit (sysctl user.max_user_namespaces)" :
+		 "allow user namespaces (sysctl kernel.unprivileged_userns_clone, "
+		 "kernel.apparmor_restrict_unprivileged_userns; for a container its "
+		 "profile of seccomp, which --cap-add SYS_ADMIN opens)");
+}
+
 int namespace_enter(bool *ret_as_user)
 {
-	int err = 0;
+	bool as_user = false;
+	int err = unshare(CLONE_NEWNS) < 0 ? -errno : 0;
 
-	if (unshare(CLONE_NEWNS) == 0) {
-		if (mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) == 0) {
-			*ret_as_user = false;
-			return 0;
-		}
-		err = -errno;
-		complain("can't make the mounts private: %s; '/' has to be a mount "
-			 "point, which it is not after chroot", strerror(-err));
-		return err;
-	}
-	err = -errno;
-	if (geteuid() == 0) {
+	if (err && geteuid() == 0) {
 		complain("can't make a mount namespace: %s; give the container the "
-			 "capability SYS_ADMIN", strerror(-err));
+			 "capability SYS_ADMIN (--cap-add SYS_ADMIN) and a profile of "
+			 "seccomp that allows unshare, or run as another user, who does "
+			 "without the capability", strerror(-err));
 		return err;
 	}
-	err = namespace_enter_as_user();
+	if (err) {
+		as_user = true;
+		err = namespace_enter_as_user();
+		if (err) {
+			complain_user_namespace(err);
+			return err;
+		}
+	}
+	err = make_private();
 	if (!err)
-		*ret_as_user = true;
-	else
-		complain("can't make a user namespace: %s; run as root, or allow user "
-			 "namespaces (sysctl user.max_user_namespaces, "
-			 "kernel.unprivileged_userns_clone, "
-			 "kernel.apparmor_restrict_unprivileged_userns)", strerror(-err));
+		*ret_as_user = as_user;
 	return err;
 }

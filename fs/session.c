@@ -164,8 +164,8 @@ static int build(struct session *session, const struct opts *opts)
 		return fail("can't open /proc/self/fd, is /proc mounted", err);
 	err = cred_check_threads();
 	if (err)
-		return fail("a thread can't have a umask and a directory of its own "
-			    "(unshare), is that forbidden here", err);
+		return fail("can't start a thread with a umask and a directory of its "
+			    "own (clone3, unshare), is that forbidden here", err);
 	err = source_open(&fs->source, opts->source);
 	if (err)
 		return fail(opts->source, err);

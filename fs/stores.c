@@ -41,7 +41,8 @@ int stores_open(struct store *ret, const struct opts *opts, int source)
 	if (err == -EPERM || err == -EACCES || err == -ENOSYS || err == -ENOSPC)
 		complain("store: can't make a private tmpfs: %s; run as root, or allow "
 			 "user namespaces (sysctl user.max_user_namespaces, "
-			 "kernel.unprivileged_userns_clone)", strerror(-err));
+			 "kernel.unprivileged_userns_clone), or keep it in a directory "
+			 "of a tmpfs (store=DIR)", strerror(-err));
 	else if (err)
 		complain("store: can't make a private tmpfs: %s", strerror(-err));
 	return err;

@@ -9,6 +9,9 @@
 /* Whether /dev/fuse can be used.  Returns 0, or negative errno after complaining. */
 int check_device(void);
 
+/* Whether /proc is there, which nothing works without.  The same. */
+int check_proc(void);
+
 /* Whether @path is a directory.  Returns 0, or negative errno after complaining. */
 int check_directory(const char *path);
 

@@ -4,6 +4,8 @@
  */
 #include "container.h"
 
+#include "run.h"
+
 #define RUN "/pycachefs", "run", "--"
 
 /* Kinds of containers that let it work; those of crun. */
@@ -168,20 +170,6 @@ static void a_command_that_is_missing_is_told(void **state)
 	command_free(&command);
 }
 
-static int open_device(void **state)
-{
-	(void)state;
-	fixture_open_device();
-	return 0;
-}
-
-static int restore_device(void **state)
-{
-	(void)state;
-	fixture_restore_device();
-	return 0;
-}
-
 int main(void)
 {
 	int skip = container_possible();
@@ -197,5 +185,5 @@ int main(void)
 		return skip;
 	if (!container_plain_users_may_mount())
 		return 77;
-	return cmocka_run_group_tests(tests, open_device, restore_device);
+	return cmocka_run_group_tests(tests, run_setup, run_teardown);
 }
