@@ -15,6 +15,7 @@
 #include <fcntl.h>
 #include <getopt.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -310,12 +311,31 @@ static int start_daemons(struct run *run, int *ret_status)
 	return 0;
 }
 
+/*
+ * For root libfuse starts mount(8) where there is a /run/mount/utab (3.18,
+ * lib/mount_util.c).  A SIGCHLD of that must not stay pending for COMMAND.
+ */
+static int mount_silently(const struct run *run, struct place *place, int *ret_device)
+{
+	const struct timespec no_time = { 0 };
+	sigset_t child, before;
+	int err;
+
+	sigemptyset(&child);
+	sigaddset(&child, SIGCHLD);
+	sigpending(&before);
+	err = session_mount(&run->opts, &place->fuse, ret_device);
+	if (!sigismember(&before, SIGCHLD))
+		(void)sigtimedwait(&child, NULL, &no_time);
+	return err;
+}
+
 static int mount_place(struct run *run, struct place *place, bool as_user)
 {
 	int device, err = aim(run, place);
 
 	if (!err)
-		err = session_mount(&run->opts, &place->fuse, &device);
+		err = mount_silently(run, place, &device);
 	if (err)
 		return err;
 	err = handover_give(&place->handover, device, as_user);

@@ -176,7 +176,9 @@ static const char ask[] =
 
 static char *answer(const struct cli *cli, int uid, bool with, const char *const *question)
 {
+	/* With the file that makes libfuse start mount(8) for root. */
 	static const char stand[] =
+		"mount -t tmpfs none /run; mkdir /run/mount; >/run/mount/utab; "
 		"umask 027; ulimit -n 200; ulimit -c 0; export NAME='a value'; "
 		"exec 9<pkg/mod.py; echo input | setpriv --bounding-set -sys_time "
 		"nice -n 5 env --block-signal=USR2 --block-signal=CHLD "
@@ -184,9 +186,9 @@ static char *answer(const struct cli *cli, int uid, bool with, const char *const
 	struct command_options options = {
 		.directory = cli->source, .seconds = DEADLINE,
 	};
-	const char *argv[24] = { "sh", "-c", stand, "sh" };
+	const char *argv[26] = { "unshare", "--mount", "sh", "-c", stand, "sh" };
 	char id[16];
-	int n = 4;
+	int n = 6;
 
 	snprintf(id, sizeof(id), "%d", uid);
 	if (uid) {
