@@ -32,6 +32,7 @@
 struct marked {
 	uint64_t digest;	/* of filesystem and file handle */
 	uint64_t number;	/* of the inode */
+	struct file_id id;
 	UT_hash_handle hh;
 	bool out_of_memory;	/* while adding */
 };
@@ -78,19 +79,21 @@ static struct marked *find_locked(struct marks *marks, uint64_t digest)
 	return marked;
 }
 
-static int remember_locked(struct marks *marks, uint64_t digest, uint64_t number)
+static int remember_locked(struct marks *marks, uint64_t digest,
+			   const struct inode *directory)
 {
 	struct marked *marked = find_locked(marks, digest);
 
 	if (marked) {
-		marked->number = number;
+		marked->number = inode_number(directory);
 		return 0;
 	}
 	marked = calloc(1, sizeof(*marked));
 	if (!marked)
 		return -ENOMEM;
 	marked->digest = digest;
-	marked->number = number;
+	marked->number = inode_number(directory);
+	marked->id = *inode_id(directory);
 	HASH_ADD(hh, marks->table, digest, sizeof(digest), marked);
 	if (marked->out_of_memory) {
 		free(marked);
@@ -132,7 +135,7 @@ int marks_place(struct marks *marks, const struct inode *directory, int fd)
 	if (err)
 		return err;
 	pthread_mutex_lock(&marks->lock);
-	err = remember_locked(marks, digest, inode_number(directory));
+	err = remember_locked(marks, digest, directory);
 	if (!err) {
 		err = change_mark(marks, fd, FAN_MARK_ADD);
 		if (err)
@@ -191,15 +194,19 @@ static uint64_t digest_info(const struct fanotify_event_info_fid *info)
 	return digest_handle(&info->fsid, (const void *)info->handle);
 }
 
-void marks_forget(struct marks *marks, const struct fanotify_event_info_fid *info)
+bool marks_forget(struct marks *marks, const struct fanotify_event_info_fid *info,
+		  struct file_id *ret)
 {
 	struct marked *marked;
 
 	pthread_mutex_lock(&marks->lock);
 	marked = find_locked(marks, digest_info(info));
-	if (marked)
+	if (marked) {
+		*ret = marked->id;
 		drop_locked(marks, marked);
+	}
 	pthread_mutex_unlock(&marks->lock);
+	return marked != NULL;
 }
 
 struct inode *marks_find(struct marks *marks,

@@ -18,6 +18,7 @@
 #include <poll.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #include "below.h"
@@ -29,6 +30,7 @@
 #include "names.h"
 #include "orphan.h"
 #include "resync.h"
+#include "shadow.h"
 #include "sweep.h"
 #include "util.h"
 
@@ -76,11 +78,15 @@ static int watch_directory(void *data, struct inode *directory, int fd)
 	return err;
 }
 
-/* The inode table's hook: a marked directory is forgotten. */
+/* The inode table's hook: a marked directory is forgotten.  That may be because it was
+ * removed, before anybody here has heard of it. */
 static void unwatch_directory(void *data, struct inode *directory, int fd)
 {
 	struct watcher *watcher = data;
+	struct stat st;
 
+	if (fd >= 0 && fstat(fd, &st) == 0 && st.st_nlink == 0)
+		shadow_drop(&watcher->fs->store, inode_id(directory));
 	marks_remove(watcher->marks, directory, fd);
 }
 
@@ -163,9 +169,11 @@ static void handle_event(struct watcher *watcher, uint64_t mask,
 	struct inode *directory = marks_find(watcher->marks, info);
 	const char *name = info->hdr.info_type == FAN_EVENT_INFO_TYPE_DFID ? "." :
 		(const char *)handle->f_handle + handle->handle_bytes;
+	struct file_id id;
 
-	if (mask & FAN_DELETE_SELF)
-		marks_forget(watcher->marks, info);
+	if ((mask & FAN_DELETE_SELF) && marks_forget(watcher->marks, info, &id) &&
+	    !directory)
+		shadow_drop(&watcher->fs->store, &id);
 	if (!directory)
 		return;
 	if (mask & FAN_DELETE_SELF)

@@ -7,6 +7,7 @@
 #ifndef PYCACHEFS_MARKS_H
 #define PYCACHEFS_MARKS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/fanotify.h>
 
@@ -49,7 +50,9 @@ void marks_flush(struct marks *marks);
 struct inode *marks_find(struct marks *marks,
 			 const struct fanotify_event_info_fid *info);
 
-/* The directory that @info is about was removed, and its mark with it. */
-void marks_forget(struct marks *marks, const struct fanotify_event_info_fid *info);
+/* The directory that @info is about was removed, and its mark with it.  Returns whether
+ * it had one; then which directory it was, as the kernel may have forgotten it before. */
+bool marks_forget(struct marks *marks, const struct fanotify_event_info_fid *info,
+		  struct file_id *ret);
 
 #endif

@@ -292,17 +292,20 @@ static void the_roots_own_changes_are_seen(void **state)
 	fixture_destroy(f);
 }
 
-/* Bytecode beside the source is a real file as long as it has no module. */
+/* Bytecode beside the source is a real file as long as it has no module; that of a
+ * module which is deleted does not run, but what comes after it does. */
 static void bytecode_follows_its_module_that_comes_and_goes(void **state)
 {
 	struct fixture *f = fixture_create(NULL);
-	struct sight sight = { .content = "x.pyc" }, with = { .content = "x.py" };
+	struct sight sight = { .content = "x.pyc" }, with = { .content = "x.py" },
+		without = { .content = "" };
 	struct stat st;
 
 	(void)state;
 	tree_write(in(f->source, "d/x.pyc"), "source", -1);
 	snprintf(sight.path, sizeof(sight.path), "%s/d", f->mountpoint);
 	strcpy(with.path, sight.path);
+	strcpy(without.path, sight.path);
 	assert_true(lists_new(&sight));
 	/* A listing with attributes tells the kernel of it too. */
 	free(tree_describe(sight.path, false));
@@ -312,6 +315,11 @@ static void bytecode_follows_its_module_that_comes_and_goes(void **state)
 		assert_true(eventually(PATIENCE, lists_new, &with));
 		assert_int_equal(lstat(in(sight.path, "x.pyc"), &st), -1);
 		assert_int_equal(unlink(in(f->source, "d/x.py")), 0);
+		assert_true(eventually(PATIENCE, lists_new, &without));
+		assert_int_equal(lstat(in(sight.path, "x.pyc"), &st), -1);
+		tree_write(in(f->source, "d/x.pyc.new"), "source", -1);
+		assert_int_equal(rename(in(f->source, "d/x.pyc.new"),
+					in(f->source, "d/x.pyc")), 0);
 		assert_true(eventually(PATIENCE, lists_new, &sight));
 	}
 	fixture_destroy(f);
