@@ -211,6 +211,29 @@ static void systemd_takes_it_without_a_word(void **state)
 	}
 }
 
+/* Each of these gives the service a mount namespace of its own (systemd.exec(5)). */
+static void nothing_in_it_hides_the_mount(void **state)
+{
+	static const char *const hiding[] = {
+		"BindPaths", "BindReadOnlyPaths", "ExecPaths", "InaccessiblePaths",
+		"MountAPIVFS", "MountImages", "NoExecPaths", "PrivateDevices", "PrivateIPC",
+		"PrivateMounts", "PrivateTmp", "PrivateUsers", "ProcSubset",
+		"ProtectControlGroups", "ProtectHome", "ProtectHostname", "ProtectKernelLogs",
+		"ProtectKernelModules", "ProtectKernelTunables", "ProtectProc",
+		"ProtectSystem", "ReadOnlyPaths", "ReadWritePaths", "RootDirectory",
+		"RootImage", "TemporaryFileSystem", "DynamicUser",
+	};
+	const struct unit *unit = *state;
+
+	for (size_t i = 0; i < sizeof(hiding) / sizeof(*hiding); i++) {
+		char line[64];
+
+		snprintf(line, sizeof(line), "\n%s=", hiding[i]);
+		if (strstr(unit->text, line))
+			fail_msg("'%s' would hide the mount", hiding[i]);
+	}
+}
+
 static void once_it_is_ready_the_mount_is_usable(void **state)
 {
 	struct unit *unit = *state;
@@ -274,11 +297,14 @@ static void a_dead_mount_is_cleared_at_the_start(void **state)
 	pid_t daemon = start_ready(unit, source);
 	char path[64], *children;
 	struct statvfs vfs;
+	pid_t guard;
 
 	snprintf(path, sizeof(path), "/proc/%d/task/%d/children", daemon, daemon);
 	children = tree_read(path, NULL);
-	assert_int_equal(kill(atoi(children), SIGKILL), 0);
+	guard = atoi(children);
 	free(children);
+	assert_true(guard > 0);
+	assert_int_equal(kill(guard, SIGKILL), 0);
 	assert_int_equal(kill(daemon, SIGKILL), 0);
 	assert_int_equal(cli_wait(daemon), 128 + SIGKILL);
 	cli_wait_left(0);
@@ -327,6 +353,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		UNIT(systemd_takes_it_without_a_word),
+		UNIT(nothing_in_it_hides_the_mount),
 		UNIT(once_it_is_ready_the_mount_is_usable),
 		UNIT(a_path_may_hold_blanks),
 		UNIT(what_cannot_be_mounted_fails_and_is_never_ready),
