@@ -137,8 +137,8 @@ static void zsh(void)
 {
 	static const char *const actions[] = {
 		[USAGE_SOURCE] = "'1:source:_directories' '2:mountpoint:_directories'",
-		[USAGE_COMMAND] = "'(-)1:command:_command_names -e' "
-				  "'*::arguments:_normal'",
+		[USAGE_COMMAND] = ("'(-)1:command:_command_names -e' "
+				   "'*::arguments:_normal'"),
 		[USAGE_MOUNTS] = "'*:mount:_pycachefs_mounts'",
 		[USAGE_PATHS] = "'*:path:_files'",
 	};
@@ -257,7 +257,7 @@ static int copy(const char *path)
 	while ((letter = getc(file)) != EOF)
 		putchar(letter);
 	fclose(file);
-	return fflush(stdout) ? EXIT_NOT_DONE : EXIT_DONE;
+	return fflush(stdout) || ferror(stdout) ? EXIT_NOT_DONE : EXIT_DONE;
 }
 
 int main(int argc, char **argv)

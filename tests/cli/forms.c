@@ -117,6 +117,20 @@ static void paths_may_hold_any_character(void **state)
 	}
 }
 
+/* `status` goes on in a further line where one is too long. */
+static void join_lines(char *text)
+{
+	char *to = text;
+
+	while (*text) {
+		if (*text == '\n')
+			text += 1 + strspn(text + 1, " ");
+		else
+			*to++ = *text++;
+	}
+	*to = '\0';
+}
+
 /* Almost as long as a path can be. */
 static void a_long_path_is_mounted(void **state)
 {
@@ -141,6 +155,7 @@ static void a_long_path_is_mounted(void **state)
 		cli_assert_usable(place);
 		struct command command = cli_run("status", place, NULL);
 		assert_string_equal(command.err, "");
+		join_lines(command.out);
 		assert_non_null(strstr(command.out, source));
 		assert_int_equal(command.status, 0);
 		command_free(&command);
