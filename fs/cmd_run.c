@@ -28,6 +28,7 @@
 #include "opts.h"
 #include "paths.h"
 #include "session.h"
+#include "text.h"
 #include "usage.h"
 #include "util.h"
 
@@ -251,17 +252,51 @@ static int on_ready(void *data)
 	return handover_tell(daemon->handover, true);
 }
 
+/* What was done to the source through the mount; the caller frees it, NULL when memory
+ * is short. */
+static char *describe_changes(const struct fs_figures *figures)
+{
+	static const char *const words[FS_CHANGE_COUNT][2] = {
+		[FS_WRITTEN] = { "write", "writes" },
+		[FS_MADE] = { "creation", "creations" },
+		[FS_REMOVED] = { "removal", "removals" },
+		[FS_RENAMED] = { "rename", "renames" },
+		[FS_ATTRIBUTES] = { "change of attributes", "changes of attributes" },
+	};
+	const char *before = "source changed through the mount: ";
+	char *text = NULL;
+	size_t length = 0;
+	FILE *out = open_memstream(&text, &length);
+
+	if (!out)
+		return NULL;
+	for (int i = 0; i < FS_CHANGE_COUNT; i++) {
+		uint64_t count = atomic_load(&figures->changes[i]);
+
+		if (!count)
+			continue;
+		fprintf(out, "%s%" PRIu64 " %s", before, count, words[i][count != 1]);
+		before = ", ";
+	}
+	/* The first word is still to be said. */
+	if (*before != ',')
+		fputs("source unchanged through the mount", out);
+	return fclose(out) == 0 ? text : (free(text), NULL);
+}
+
 /* Soon after the last user's end, which did not wait for it. */
 static void on_ended(const struct fs_figures *figures, void *data)
 {
+	_cleanup_free_ char *changes = describe_changes(figures);
 	struct daemon *daemon = data;
 	uint64_t files = atomic_load(&figures->redirected_files);
+	char size[TEXT_SIZE];
 
 	if (daemon->terminal >= 0)
-		complain_to(daemon->terminal, "'%s': redirected to memory: %" PRIu64
-			    " file%s, %" PRIu64 " bytes; into the source: none",
+		complain_to(daemon->terminal, "'%s': %" PRIu64 " file%s, %s redirected%s%s",
 			    daemon->opts->source, files, files == 1 ? "" : "s",
-			    atomic_load(&figures->redirected_bytes));
+			    text_size(atomic_load(&figures->redirected_bytes), size),
+			    changes ? "; " : "", changes ? changes : "");
 }
 
 /* The whole life of a daemon.  Returns its exit status. */

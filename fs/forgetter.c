@@ -187,7 +187,7 @@ int forgetter_create(struct forgetter **ret, struct fuse_session *session,
 	forgetter->fs = fs;
 	pthread_mutex_init(&forgetter->lock, NULL);
 	pthread_cond_init(&forgetter->added, NULL);
-	cond_init(&forgetter->done);
+	cond_init_monotonic(&forgetter->done);
 	err = thread_start(&forgetter->thread, forget, forgetter);
 	if (err) {
 		free(forgetter);

@@ -80,7 +80,7 @@ int handles_create(struct handles **ret, struct inode_table *table, unsigned lim
 	handles->pin_limit = limit - limit / 4;
 	handles->young = ROW_WRITERS;
 	pthread_mutex_init(&handles->lock, NULL);
-	cond_init(&handles->changed);
+	cond_init_monotonic(&handles->changed);
 	*ret = handles;
 	return 0;
 }

@@ -52,8 +52,11 @@ int leftover_clear(struct fs *fs, int at, const char *name,
 		err = remove_hidden(fs, id, dir);
 		cred_restore();
 	}
-	if (err)
-		log_info("'%s' can't be removed: hidden bytecode in it won't go: %s",
-			 name, strerror(-err));
-	return err ? -ENOTEMPTY : 0;
+	if (!err)
+		return 0;
+	/* Part of it may have gone; when all has, the directory goes too and counts. */
+	fs_note_change(fs, INODE_SOURCE, FS_REMOVED);
+	log_info("'%s' can't be removed: hidden bytecode in it won't go: %s", name,
+		 strerror(-err));
+	return -ENOTEMPTY;
 }

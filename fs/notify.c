@@ -217,7 +217,7 @@ int notifier_create(struct notifier **ret, struct fuse_session *session,
 	notifier->sent = &fs->figures.invalidations;
 	pthread_mutex_init(&notifier->lock, NULL);
 	pthread_cond_init(&notifier->queued, NULL);
-	cond_init(&notifier->done);
+	cond_init_monotonic(&notifier->done);
 	err = forgetter_create(&notifier->forgetter, session, fs);
 	if (!err)
 		err = thread_start(&notifier->thread, send_queued, notifier);

@@ -108,6 +108,8 @@ static int change_nothing(struct request *r, int fd)
 	if (err)
 		return err;
 	err = strip_privileges(fd);
+	if (!err)
+		fs_note_change(r->fs, inode_kind(r->inode), FS_ATTRIBUTES);
 	if (err == -EPERM)
 		may_write = faccessat(cred_proc_fd(), name, W_OK,
 				      AT_EACCESS) == 0;
@@ -115,7 +117,8 @@ static int change_nothing(struct request *r, int fd)
 	if (!may_write)
 		return err;
 	/* Where the daemon can't do more, the write itself will strip. */
-	(void)strip_privileges(fd);
+	if (strip_privileges(fd) == 0)
+		fs_note_change(r->fs, inode_kind(r->inode), FS_ATTRIBUTES);
 	return 0;
 }
 
@@ -165,7 +168,8 @@ static int do_setattr(struct request *r, const struct stat *attr, int valid)
 {
 	_cleanup_handle_ struct handle *handle = NULL;
 	int fd, err = route_open_to_change(r->fs, r->inode, &handle);
-	bool changed = false;
+	/* What was done is done, whatever fails behind it. */
+	int done = 0;
 
 	if (err)
 		return err;
@@ -176,19 +180,26 @@ static int do_setattr(struct request *r, const struct stat *attr, int valid)
 	    valid & (FUSE_SET_ATTR_MODE | VALID_OWNER))
 		err = attr_detach_shadow(r->fs, r->inode, fd);
 	/* The owner before the mode, which a change of owner strips. */
-	if (!err && valid & VALID_OWNER)
+	if (!err && valid & VALID_OWNER) {
 		err = change_owner(fd, attr, valid);
-	if (!err && valid & FUSE_SET_ATTR_MODE)
+		done |= err ? 0 : VALID_OWNER;
+	}
+	if (!err && valid & FUSE_SET_ATTR_MODE) {
 		err = change_mode(r, fd, attr->st_mode & 07777);
+		done |= err ? 0 : FUSE_SET_ATTR_MODE;
+	}
 	if (!err && valid & FUSE_SET_ATTR_SIZE) {
 		err = change_size(r, attr->st_size);
-		changed = !err;
+		done |= err ? 0 : FUSE_SET_ATTR_SIZE;
 	}
 	if (!err && valid & VALID_TIMES) {
 		err = change_times(fd, attr, valid);
-		changed |= !err;
+		done |= err ? 0 : VALID_TIMES;
 	}
-	if (changed)
+	if (done)
+		fs_note_change(r->fs, inode_kind(r->inode),
+			       done & FUSE_SET_ATTR_SIZE ? FS_WRITTEN : FS_ATTRIBUTES);
+	if (done & (FUSE_SET_ATTR_SIZE | VALID_TIMES))
 		reply_content_changed(r, r->inode);
 	return err;
 }

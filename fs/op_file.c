@@ -193,8 +193,10 @@ static int do_write(struct request *r, const char *data, size_t size,
 	err = write_making_room(r, handle_fd(handle), data, size, offset, append,
 				ret_size);
 	note_result(r, size, *ret_size, err);
-	if (*ret_size)
+	if (*ret_size) {
+		fs_note_change(r->fs, inode_kind(r->inode), FS_WRITTEN);
 		reply_content_changed(r, r->inode);
+	}
 	return err;
 }
 
@@ -267,8 +269,10 @@ static int do_fallocate(struct request *r, int mode, off_t offset, off_t length)
 	} while (err == -ENOSPC && inode_kind(r->inode) == INODE_STORE &&
 		 ++rounds <= MAX_ROUNDS &&
 		 room_make(r->fs, (uint64_t)length, inode_id(r->inode)) == 0);
-	if (!err)
+	if (!err) {
+		fs_note_change(r->fs, inode_kind(r->inode), FS_WRITTEN);
 		reply_content_changed(r, r->inode);
+	}
 	return err;
 }
 
@@ -323,6 +327,8 @@ static int do_copy(struct request *r, off_t offset_in, struct inode *out,
 		cred_restore();
 	if (err)
 		return err;
+	if (copied)
+		fs_note_change(r->fs, INODE_SOURCE, FS_WRITTEN);
 	reply_content_changed(r, out);
 	*ret = (size_t)copied;
 	return 0;

@@ -104,6 +104,8 @@ static int make_way(struct request *r, const struct place *place)
 		return err;
 	err = route_remove_orphan(place);
 	cred_restore();
+	if (!err)
+		fs_note_change(r->fs, INODE_SOURCE, FS_REMOVED);
 	return err;
 }
 
@@ -112,6 +114,7 @@ static void count_made(struct fs *fs, const struct place *place)
 	if (place->kind == INODE_STORE)
 		atomic_fetch_add_explicit(&fs->figures.redirected_files, 1,
 					  memory_order_relaxed);
+	fs_note_change(fs, place->kind, FS_MADE);
 }
 
 /* Whether to try again what has failed with @err at @place. */
@@ -375,6 +378,7 @@ static int do_link(struct request *r, struct inode *file,
 		return err;
 	route_adopt(r->fs, r->inode, &place);
 	reply_module_changed(r, r->inode, r->name, true);
+	fs_note_change(r->fs, place.kind, FS_MADE);
 	return entry_find(r->fs, r->inode, &place, ret);
 }
 

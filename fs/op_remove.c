@@ -120,6 +120,7 @@ static int do_unlink(struct request *r)
 		orphan_before_removal(r->fs, r->inode, place.dirfd, r->name);
 	err = remove_name(r, &place, 0);
 	if (!err) {
+		fs_note_change(r->fs, place.kind, FS_REMOVED);
 		note_loss(r->fs, &victim, &place, r->inode);
 		reply_module_changed(r, r->inode, r->name, false);
 	}
@@ -178,8 +179,10 @@ static int do_rmdir(struct request *r)
 	if (err)
 		return err;
 	err = remove_directory(r, &place, &victim);
-	if (!err)
+	if (!err) {
+		fs_note_change(r->fs, place.kind, FS_REMOVED);
 		note_loss(r->fs, &victim, &place, r->inode);
+	}
 	release_victim(r->fs, &victim);
 	return err;
 }
@@ -335,6 +338,7 @@ static int do_rename(struct request *r, struct inode *new_parent,
 	if (!err)
 		err = rename_places(r, &renaming);
 	if (!err) {
+		fs_note_change(r->fs, renaming.new.kind, FS_RENAMED);
 		note_rename(r->fs, &renaming);
 		route_adopt(r->fs, new_parent, &renaming.new);
 		reply_module_changed(r, r->inode, r->name, flags & RENAME_EXCHANGE);

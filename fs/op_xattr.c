@@ -168,6 +168,8 @@ static int do_setxattr(struct request *r, const char *name, const char *value,
 	do
 		err = set_at(r, &subject, acl, &xattr);
 	while (inode_kind(r->inode) != INODE_SOURCE && room_try_again(r->fs, err, &tries));
+	if (!err)
+		fs_note_change(r->fs, inode_kind(r->inode), FS_ATTRIBUTES);
 	/* `__pycache__` shows its directory's ACL and mode. */
 	if (!err && acl)
 		reply_tell_shadow(r);
@@ -305,6 +307,8 @@ static int do_removexattr(struct request *r, const char *name)
 	if (result == 0 && strcmp(name, "security.capability") == 0)
 		inode_set_capability_removed(r->inode);
 	err = result < 0 ? -errno : 0;
+	if (!err)
+		fs_note_change(r->fs, inode_kind(r->inode), FS_ATTRIBUTES);
 	if (!err && acl)
 		reply_tell_shadow(r);
 	return err;

@@ -66,7 +66,7 @@ int tender_create(struct tender **ret, struct fs *fs)
 		return -ENOMEM;
 	tender->fs = fs;
 	pthread_mutex_init(&tender->lock, NULL);
-	cond_init(&tender->ended);
+	cond_init_monotonic(&tender->ended);
 	err = thread_start(&tender->thread, tend, tender);
 	if (err) {
 		free(tender);

@@ -127,7 +127,7 @@ struct timespec monotonic_in(uint64_t milliseconds)
 	return then;
 }
 
-void cond_init(pthread_cond_t *cond)
+void cond_init_monotonic(pthread_cond_t *cond)
 {
 	pthread_condattr_t clock;
 

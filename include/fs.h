@@ -37,6 +37,11 @@ enum fs_operation {
 	FS_OPERATION_COUNT
 };
 
+/* What can be done to the source. */
+enum fs_change {
+	FS_WRITTEN, FS_MADE, FS_REMOVED, FS_RENAMED, FS_ATTRIBUTES, FS_CHANGE_COUNT
+};
+
 /* Grow only; read by `status`. */
 struct fs_figures {
 	_Atomic uint64_t requests[FS_OPERATION_COUNT];
@@ -45,6 +50,7 @@ struct fs_figures {
 	_Atomic uint64_t evictions;		/* files that made room */
 	_Atomic uint64_t dropped;		/* bytecode of modules that changed */
 	_Atomic uint64_t invalidations;		/* words to the kernel */
+	_Atomic uint64_t changes[FS_CHANGE_COUNT];	/* of the source, by requests */
 };
 
 struct fs {
@@ -93,5 +99,16 @@ struct fs {
 	 * short.  Set before requests are served. */
 	char *(*describe)(struct fs *fs);
 };
+
+/* Counts what a request has done to an inode of @kind, or to a name of such a one, if
+ * that is the source's.  None must be left out: `run -v` says that the source has not
+ * been changed when there is none. */
+static inline void fs_note_change(struct fs *fs, enum inode_kind kind,
+				  enum fs_change change)
+{
+	if (kind == INODE_SOURCE)
+		atomic_fetch_add_explicit(&fs->figures.changes[change], 1,
+					  memory_order_relaxed);
+}
 
 #endif

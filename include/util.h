@@ -89,7 +89,7 @@ uint64_t milliseconds(void);
 struct timespec monotonic_in(uint64_t milliseconds);
 
 /* Makes a condition that can be waited for by that clock. */
-void cond_init(pthread_cond_t *cond);
+void cond_init_monotonic(pthread_cond_t *cond);
 
 /* As pthread_cond_wait(), but no longer than @until: false when that has come. */
 bool cond_wait(pthread_cond_t *cond, pthread_mutex_t *lock, const struct timespec *until);

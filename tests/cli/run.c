@@ -432,10 +432,59 @@ static void verbose_ends_with_one_line(void **state)
 	struct cli *cli = *state;
 	char out[256];
 
-	snprintf(out, sizeof(out), "done\npycachefs: '%s': redirected to memory: 1 file, "
-		 "5 bytes; into the source: none\n", cli->source);
+	snprintf(out, sizeof(out), "done\npycachefs: '%s': 1 file, 5 B redirected; "
+		 "source unchanged through the mount\n", cli->source);
 	EACH_USER(cli, uid)
 		run_assert(run_script(cli, uid, script), 0, out, "");
+}
+
+/* That the source is unchanged is said only when it is. */
+static void verbose_says_what_was_changed(void **state)
+{
+	static const struct {
+		const char *command, *changes;
+	} rows[] = {
+		{ "cat pkg/mod.py; ls -l pkg; test -w pkg/mod.py", NULL },
+		{ "echo x >pkg/mod.pyc; rm pkg/mod.pyc", NULL },
+		{ "mkdir pkg/__pycache__/d; chmod 700 pkg/__pycache__/d; rmdir pkg/__pycache__/d",
+		  NULL },
+		/* What fails changes nothing. */
+		{ "mkdir pkg; rmdir pkg; rm pkg/none; mv pkg/none pkg/x; ln pkg/none x", NULL },
+		{ "echo x >>pkg/mod.py", "1 write" },
+		{ "printf x | dd of=pkg/mod.py conv=notrunc status=none", "1 write" },
+		{ "truncate -s 3 pkg/mod.py", "1 write" },
+		{ "fallocate -l 64 pkg/mod.py", "1 write" },
+		{ ": >new; rm new", "1 creation, 1 removal" },
+		{ "mkdir d; rmdir d", "1 creation, 1 removal" },
+		{ "mkfifo p; rm p", "1 creation, 1 removal" },
+		{ "ln -s x l; rm l", "1 creation, 1 removal" },
+		{ "ln pkg/mod.py l; rm l", "1 creation, 1 removal" },
+		{ "mv pkg/mod.py pkg/x; mv pkg/x pkg/mod.py", "2 renames" },
+		{ "chmod 600 pkg/mod.py", "1 change of attributes" },
+		{ "touch -d @1 pkg/mod.py", "1 change of attributes" },
+		{ "setfattr -n user.x -v y pkg/mod.py; setfattr -x user.x pkg/mod.py",
+		  "2 changes of attributes" },
+	};
+	struct cli *cli = *state;
+	char script[512], out[512];
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+		snprintf(script, sizeof(script), "\"$0\" run -v sh -c 'exec >/dev/null; "
+			 "exec 3>&2 2>&1; %s; exec 2>&3' 2>&1 | cat", rows[i].command);
+		snprintf(out, sizeof(out), "source %s through the mount%s%s\n",
+			 rows[i].changes ? "changed" : "unchanged",
+			 rows[i].changes ? ": " : "",
+			 rows[i].changes ? rows[i].changes : "");
+		EACH_USER(cli, uid) {
+			struct command command = run_script(cli, uid, script);
+			const char *end = strstr(command.out, "; source ");
+
+			if (!end || strcmp(end + 2, out) != 0)
+				fail_msg("%s: '%s' in place of '%s'", rows[i].command,
+					 command.out, out);
+			command_free(&command);
+		}
+	}
 }
 
 /* One line, whatever two processes fail of. */
@@ -539,6 +588,7 @@ int main(void)
 		CLI(a_run_inside_a_run_may_mount_elsewhere),
 		CLI(a_run_in_a_mount_uses_it),
 		CLI(verbose_ends_with_one_line),
+		CLI(verbose_says_what_was_changed),
 		CLI(what_is_not_permitted_is_told_in_one_line),
 		CLI(many_runs_leave_nothing),
 	};
