@@ -214,6 +214,7 @@ static void show_mount(struct table *table, const json_t *mount)
 {
 	_cleanup_free_ char *source = text_unescape(text(mount, "source"));
 	json_int_t files = number(mount, "redirected", "files");
+	json_int_t dropped = json_integer_value(json_object_get(mount, "dropped"));
 	char bytes[TEXT_SIZE];
 
 	table_title(table, source ? source : "?");
@@ -234,8 +235,9 @@ static void show_mount(struct table *table, const json_t *mount)
 	table_words(table, TABLE_PLAIN, "redirected", "%lld file%s, %s",
 		    (long long)files, files == 1 ? "" : "s",
 		    size(mount, "redirected", "bytes", bytes));
-	table_words(table, TABLE_PLAIN, "dropped", "%lld of modules that changed",
-		    (long long)json_integer_value(json_object_get(mount, "dropped")));
+	if (dropped)
+		table_words(table, TABLE_PLAIN, "dropped",
+			    "%lld, since their modules changed", (long long)dropped);
 	row_of_coherence(table, mount);
 	table_words(table, TABLE_PLAIN, "inodes", "%lld known, %lld of %lld descriptors open",
 		    (long long)number(mount, "inodes", "known"),

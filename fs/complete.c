@@ -145,8 +145,11 @@ static void zsh(void)
 	struct opts_word word;
 
 	printf("#compdef pycachefs\n\n_pycachefs_verbs=(\n");
-	for (size_t i = 1; usage_verbs[i]; i++)
-		printf("\t'%s:%s'\n", usage_verbs[i]->name, usage_verbs[i]->summary);
+	for (size_t i = 1; usage_verbs[i]; i++) {
+		printf("\t'%s:", usage_verbs[i]->name);
+		put(usage_verbs[i]->summary, "\\", "'\\''");
+		printf("'\n");
+	}
 	printf(")\n\n# What _values takes.\n_pycachefs_words=(\n");
 	for (size_t i = 0; opts_word(i, &word); i++) {
 		int length = (int)strcspn(word.word, "=");
@@ -235,9 +238,12 @@ static void fish(void)
 		if (word.directory)
 			printf(" %s", word.word);
 	printf("\n\ncomplete -c pycachefs -f\n");
-	for (size_t i = 1; usage_verbs[i]; i++)
-		printf("complete -c pycachefs -n __pycachefs_is_first -a %s -d '%s'\n",
-		       usage_verbs[i]->name, usage_verbs[i]->summary);
+	for (size_t i = 1; usage_verbs[i]; i++) {
+		printf("complete -c pycachefs -n __pycachefs_is_first -a %s -d '",
+		       usage_verbs[i]->name);
+		put(usage_verbs[i]->summary, "\\", "\\'");
+		printf("'\n");
+	}
 	for (size_t i = 0; usage_verbs[i]; i++)
 		fish_verb(usage_verbs[i]);
 }

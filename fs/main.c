@@ -5,22 +5,23 @@
 #include <string.h>
 
 #include "cmd.h"
+#include "usage.h"
 #include "util.h"
 
 static const struct {
-	const char *verb;
+	const struct usage_verb *verb;
 	int (*run)(int argc, char **argv);
 } commands[] = {
-	{ "run", cmd_run },
-	{ "purge", cmd_purge },
-	{ "status", cmd_status },
-	{ "unmount", cmd_unmount },
+	{ &usage_run, cmd_run },
+	{ &usage_purge, cmd_purge },
+	{ &usage_status, cmd_status },
+	{ &usage_unmount, cmd_unmount },
 };
 
 int main(int argc, char **argv)
 {
 	for (size_t i = 0; argc > 1 && i < ARRAY_SIZE(commands); i++)
-		if (strcmp(argv[1], commands[i].verb) == 0)
+		if (strcmp(argv[1], commands[i].verb->name) == 0)
 			return commands[i].run(argc - 1, argv + 1);
 	return cmd_mount(argc, argv);
 }
