@@ -119,11 +119,16 @@ static void consider_directory(struct found *found, const char *path)
 static void consider_path(struct found *found)
 {
 	const char *path = getenv("PATH");
-	char *copy = strdup(path ? path : ""), *rest = copy, *dir;
+	const char *home = getenv("HOME");
+	char *copy = strdup(path ? path : ""), *rest = copy, *dir, *shims;
 
+	/* pyenv's shims take their time, and lead to what is asked below. */
+	if (asprintf(&shims, "%s/.pyenv/shims", home ? home : "") < 0)
+		abort();
 	while ((dir = strsep(&rest, ":")))
-		if (*dir == '/')
+		if (*dir == '/' && strcmp(dir, shims) != 0)
 			consider_directory(found, dir);
+	free(shims);
 	free(copy);
 }
 
