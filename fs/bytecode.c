@@ -184,20 +184,32 @@ static void drop_cache(void *data, uid_t user)
 				       belongs_in_cache);
 }
 
-/* The stamp goes last, since bytecode without one is stale, and a stamp without
- * bytecode does no harm. */
+static void drop_all(struct dropping *dropping)
+{
+	const struct part beside = { *dropping->directory, SHADOW_BESIDE, 0 };
+
+	drop_cache(dropping, 0);
+	shadow_each_user(&dropping->fs->store, dropping->directory, drop_cache, dropping);
+	dropping->dropped += drop_part(dropping->fs, &beside, dropping->module,
+				       belongs_beside);
+}
+
+/*
+ * The stamp goes after the bytecode, which is stale without one, while a stamp without
+ * bytecode does no harm.  A file may come in between, whose maker has seen the stamp: the
+ * next one would tell of a later state than it was made from, so it goes too.  Whoever
+ * makes one afterwards finds no stamp and sets another.
+ */
 unsigned bytecode_drop(struct fs *fs, const struct file_id *directory,
 		       const char *module)
 {
-	const struct part beside = { *directory, SHADOW_BESIDE, 0 };
 	struct dropping dropping = {
 		.fs = fs, .directory = directory, .module = module,
 	};
 
-	drop_cache(&dropping, 0);
-	shadow_each_user(&fs->store, directory, drop_cache, &dropping);
-	dropping.dropped += drop_part(fs, &beside, module, belongs_beside);
+	drop_all(&dropping);
 	shadow_unstamp(&fs->store, directory, module);
+	drop_all(&dropping);
 	return dropping.dropped;
 }
 

@@ -307,6 +307,7 @@ static int do_make(struct request *r, const struct making *making,
 	} while (try_again(r, &place, err, &tries));
 	if (err)
 		return err;
+	note_again(r, &place);
 	route_adopt(r->fs, r->inode, &place);
 	reply_module_changed(r, r->inode, r->name, true);
 	count_made(r->fs, &place);
@@ -376,6 +377,8 @@ static int do_link(struct request *r, struct inode *file,
 	} while (try_again(r, &place, err, &tries));
 	if (err)
 		return err;
+	if (place.kind == INODE_STORE)
+		route_recheck(r->fs, r->inode, r->name);
 	route_adopt(r->fs, r->inode, &place);
 	reply_module_changed(r, r->inode, r->name, true);
 	fs_note_change(r->fs, place.kind, FS_MADE);

@@ -278,7 +278,10 @@ static int stamp_and_put(struct seeding *seeding, const struct shipped *shipped)
 	err = bytecode_stamp(seeding->fs, &bytecode, false);
 	if (err || !is_made_from(seeding, shipped, bytecode.module, &module))
 		return err;
-	return put_file(seeding, shipped, &module);
+	err = put_file(seeding, shipped, &module);
+	/* What made the stamp go meanwhile has not seen the file. */
+	bytecode_check(seeding->fs, &bytecode);
+	return err;
 }
 
 /* Opens @name of the source's `__pycache__` for reading, if those may whose copy it is

@@ -10,7 +10,9 @@
  * time limit that such names then have.
  *
  * A state is the module's identity, size, mtime and ctime in nanoseconds; the
- * content is not read.  A stamp without bytecode is harmless, bytecode without a
+ * content is not read.  Whoever makes a file looks for the stamp before it and after it,
+ * and whoever takes a stamp away looks for files after it: so either finds the other, and
+ * no file is left without a stamp, which a later state's would make look fresh.  A stamp without bytecode is harmless, bytecode without a
  * stamp counts as stale; so no order of events can make stale bytecode look fresh,
  * but for one: a module that changes after its compiler has read it and before that
  * creates the file for the bytecode.  Nothing tells us when it was read.  What the

@@ -14,6 +14,9 @@
  * - What a daemon has moved aside to remove is its own to remove (trees_is_aside()), or
  *   is swept away by who is alone.
  *
+ * What is kept for directories that were removed meanwhile is not swept, but goes first
+ * when room is needed: see origin.h.
+ *
  * What a daemon that is killed leaves behind is never served as whole bytecode, since
  * every writer sees to that as it does on any filesystem, where it may be killed too:
  * - CPython 3.3 and newer, PyPy 3, compileall, pytest and numba write a temporary and

@@ -9,8 +9,9 @@
  * may look old.  That is good enough: evicting it costs compiling it once more, and
  * never correctness.
  *
- * Only bytecode goes, since only bytecode is made anew by itself; other files that
- * programs keep in `__pycache__` stay.  Unfinished files stay too, until they have
+ * What is kept for directories that are gone goes first: all of it, when that is certain
+ * (origin.h).  Else only bytecode goes, since only bytecode is made anew by itself; other
+ * files that programs keep in `__pycache__` stay.  Unfinished files stay too, until they have
  * not been written to for a minute: then their writer was killed.
  *
  * What is open when it goes can be read on, and takes its room until it is closed.  That
