@@ -216,11 +216,14 @@ void container_bundle(const struct cli *cli, const struct bundle *bundle)
 /* -------------------------------------------------------------------- hosts */
 
 /*
- * crun 1.8 refuses to start where both versions of cgroups are mounted, even when it
- * is to use none; with nothing there it is content.
+ * crun 1.8 refuses to start where both versions of cgroups are mounted, or neither is,
+ * even when it is to use none; with an empty directory of the first it is content.
  */
 static const char before[] =
-	"[ ! -d /sys/fs/cgroup ] || mount -t tmpfs -o ro none /sys/fs/cgroup\n"
+	"case $(stat -f -c %T /sys/fs/cgroup 2>&1) in\n"
+	"cgroup2fs) ;;\n"
+	"*) [ ! -d /sys/fs/cgroup ] || mount -t tmpfs -o ro none /sys/fs/cgroup ;;\n"
+	"esac\n"
 	"box() { crun --cgroup-manager=disabled --root \"$TOP/crun\" "
 	"run --bundle \"$TOP/$1\" \"$1\"; }\n"
 	"bare() {\n"

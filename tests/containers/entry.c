@@ -25,6 +25,9 @@ static const char *const bares[] = {
 	"--unshare-user --uid 1000 --gid 1000 --as-pid-1 --remount-ro /",
 };
 
+/* Whether those work that need a user namespace. */
+static bool plain_users_may_mount;
+
 static const char probe[] =
 	"import os, sys, pkg.mod; cached = pkg.mod.__cached__; "
 	"print(os.path.exists(cached), os.listdir('pkg')); sys.exit(7)";
@@ -58,6 +61,8 @@ static void the_status_is_passed_on_and_nothing_is_left(void **state)
 	char *before = tree_describe(cli->source, true), *script;
 
 	for (size_t i = 0; i < sizeof(boxes) / sizeof(*boxes); i++) {
+		if (boxes[i].uid && !plain_users_may_mount)
+			continue;
 		box(cli, &boxes[i], argv);
 		assert_true(asprintf(&script, "box %s", boxes[i].name) > 0);
 		print_message("%s\n", script);
@@ -74,6 +79,8 @@ static void the_same_in_a_sandbox(void **state)
 
 	assert_int_equal(setenv("PROBE", probe, 1), 0);
 	for (size_t i = 0; i < sizeof(bares) / sizeof(*bares); i++) {
+		if (strstr(bares[i], "--unshare-user") && !plain_users_may_mount)
+			continue;
 		assert_true(asprintf(&script, "bare --dev-bind /dev/fuse /dev/fuse "
 				     "--bind $SOURCE /project --chdir /project %s "
 				     "/pycachefs run -- python3 -c \"$PROBE\"",
@@ -91,7 +98,7 @@ static const char killed[] =
 	"box %s & box=$!\n"
 	"until [ -e $SOURCE/ready ]; do sleep 0.02; done\n"
 	"rm $SOURCE/ready\n"
-	"grep -l '^pycachefs' /proc/[0-9]*/comm | wc -l\n"
+	"grep -ls '^pycachefs' /proc/[0-9]*/comm | wc -l\n"
 	"crun --root $TOP/crun kill %s KILL\n"
 	"status=0; wait $box || status=$?\n"
 	"exit $status\n";
@@ -110,6 +117,8 @@ static void a_killed_container_leaves_no_daemon(void **state)
 	for (size_t i = 0; i < sizeof(boxes) / sizeof(*boxes); i++) {
 		const char *name = boxes[i].name;
 
+		if (boxes[i].uid && !plain_users_may_mount)
+			continue;
 		assert_int_equal(chown(cli->source, (uid_t)boxes[i].uid,
 				       (gid_t)boxes[i].uid), 0);
 		box(cli, &boxes[i], argv);
@@ -142,29 +151,26 @@ static void a_store_in_common_starts_warm(void **state)
 
 		container_bundle(cli, &(struct bundle){
 			.name = i ? "two" : "one", .argv = argv, .binds = binds,
-			.device = true, .uid = GUEST, .readonly = true,
+			.device = true, .capability = "CAP_SYS_ADMIN", .readonly = true,
 		});
 	}
-	assert_int_equal(setenv("GUEST", "1000", 1), 0);
 	container_assert(container_host(cli,
 		"mount -t tmpfs -o size=16M none $TOP/store\n"
-		"mkdir -m 700 $TOP/store/kept; chown $GUEST $TOP/store/kept\n"
+		"mkdir -m 700 $TOP/store/kept\n"
 		"box one; box two; box one\n"
 		"until umount $TOP/store 2>/dev/null; do sleep 0.02; done"), 0,
 		"cold\nwarm\nwarm\n");
-	assert_int_equal(unsetenv("GUEST"), 0);
 	assert_untouched(cli, before);
 }
 
-/* As everywhere; in a container of a user whom nothing there gives a name. */
 static void a_command_that_is_missing_is_told(void **state)
 {
 	static const char *const argv[] = { RUN, "no-such-command", NULL };
 	struct cli *cli = *state;
 	struct command command;
 
-	box(cli, &boxes[3], argv);
-	command = container_host(cli, "box bound");
+	box(cli, &boxes[1], argv);
+	command = container_host(cli, "box closed");
 	assert_int_equal(command.status, 127);
 	cli_assert_complaint(command.err, "no-such-command");
 	command_free(&command);
@@ -183,7 +189,6 @@ int main(void)
 
 	if (skip)
 		return skip;
-	if (!container_plain_users_may_mount())
-		return 77;
+	plain_users_may_mount = container_plain_users_may_mount();
 	return cmocka_run_group_tests(tests, run_setup, run_teardown);
 }

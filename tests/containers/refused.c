@@ -8,6 +8,9 @@
 
 #define ADMIN .capability = "CAP_SYS_ADMIN"
 
+/* Whether what a plain user is told comes from what the test forbids. */
+static bool plain_users_may_mount;
+
 static const char *const run_true[] = { "/pycachefs", "run", "true", NULL };
 
 static struct command run_box(const struct cli *cli, const struct bundle *kind,
@@ -31,8 +34,10 @@ static void what_is_lacking_is_told(void **state)
 	} rows[] = {
 		{ "--device /dev/fuse", { ADMIN } },
 		{ "--device /dev/fuse", { .uid = GUEST } },
+#ifndef __SANITIZE_ADDRESS__	/* which needs /proc itself, and says so */
 		{ "mount /proc", { ADMIN, .device = true, .no_proc = true } },
 		{ "mount /proc", { .uid = GUEST, .device = true, .no_proc = true } },
+#endif
 		{ "--cap-add SYS_ADMIN", { .device = true } },
 		{ "seccomp that allows unshare",
 		  { ADMIN, .device = true, .forbidden = "unshare", .error = EPERM } },
@@ -54,6 +59,8 @@ static void what_is_lacking_is_told(void **state)
 	struct cli *cli = *state;
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+		if (rows[i].bundle.uid && !plain_users_may_mount)
+			continue;
 		print_message("%s\n", rows[i].mention);
 		run_assert_complaint(run_box(cli, &rows[i].bundle, run_true), 1,
 				     rows[i].mention);
@@ -69,6 +76,8 @@ static void what_a_sandbox_forbids_is_told(void **state)
 	run_assert_complaint(container_host(cli, "bare --cap-add CAP_SYS_ADMIN "
 		"--bind /dev/fuse /dev/fuse --bind $SOURCE /project --chdir /project "
 		"/pycachefs run true"), 1, "give it the device");
+	if (!plain_users_may_mount)
+		return;
 	run_assert_complaint(container_host(cli, "bare --unshare-user --disable-userns "
 		"--uid 1000 --gid 1000 --dev-bind /dev/fuse /dev/fuse "
 		"--bind $SOURCE /project --chdir /project /pycachefs run true"), 1,
@@ -126,7 +135,6 @@ int main(void)
 
 	if (skip)
 		return skip;
-	if (!container_plain_users_may_mount())
-		return 77;
+	plain_users_may_mount = container_plain_users_may_mount();
 	return cmocka_run_group_tests(tests, run_setup, run_teardown);
 }

@@ -157,14 +157,14 @@ static void a_mount_of_option_ro_caches_all_the_same(void **state)
 	end_project(cli, before);
 }
 
-/* Two that run at the same time, and a change of the same length. */
+/* Two that run at the same time, and a change of the same length, made at once. */
 static const char edits[] =
 	"seen() { until [ \"$(cat $TOP/$1.log 2>/dev/null)\" = \"$2\" ]; do "
 	"sleep 0.02; done; }\n"
 	"box one >$TOP/one.log &\n"
 	"bare --bind $MNT /project sh -c \"$WATCH\" >$TOP/two.log &\n"
 	"seen one 1; seen two 1\n"
-	"echo 'mod = 2' >$SOURCE/pkg/mod.py\n"
+	"echo 'mod = 2' >$TOP/new; mv $TOP/new $SOURCE/pkg/mod.py\n"
 	"wait\n"
 	"cat $TOP/one.log $TOP/two.log\n";
 
