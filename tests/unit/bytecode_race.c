@@ -39,7 +39,7 @@ static void look(struct race *race)
 {
 	const struct store *store = &race->world->fs.store;
 	const struct file_id *id = inode_id(race->world->root);
-	char stamp[STAMP_SIZE];
+	char stamp[NOTE_SIZE];
 	_cleanup_close_ int part = -1;
 
 	if (shadow_open(store, SHADOW_CACHE, id, &part) == 0 &&
