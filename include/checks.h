@@ -9,7 +9,7 @@
 /* Whether /dev/fuse can be used.  Returns 0, or negative errno after complaining. */
 int check_device(void);
 
-/* Whether /proc is there, which nothing works without.  The same. */
+/* Whether /proc is there, without which nothing works.  Returns as check_device(). */
 int check_proc(void);
 
 /* Whether @path is a directory.  Returns 0, or negative errno after complaining. */

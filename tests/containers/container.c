@@ -240,6 +240,7 @@ static const char before[] =
 	"mounts=$(cat /proc/self/mountinfo)\n"
 	"(\n";
 
+/* One that is missing was another test's: see cli_mounts_are(). */
 static const char after[] =
 	"\n)\n"
 	"status=$?\n"
@@ -253,9 +254,8 @@ static const char after[] =
 	"	head -n 1 /proc/[0-9]*/comm >&2\n"
 	"	status=99\n"
 	"fi\n"
-	"if [ \"$(cat /proc/self/mountinfo)\" != \"$mounts\" ]; then\n"
-	"	echo \"mounts are left:\" >&2\n"
-	"	cat /proc/self/mountinfo >&2\n"
+	"if printf '%s\\n' \"$mounts\" | grep -vxFf - /proc/self/mountinfo >&2; then\n"
+	"	echo \"mounts are left\" >&2\n"
 	"	status=99\n"
 	"fi\n"
 	"exit $status\n";
@@ -284,17 +284,6 @@ struct command container_host(const struct cli *cli, const char *script)
 	command = command_run(&options, argv);
 	free(whole);
 	return command;
-}
-
-void container_assert(struct command command, int status, const char *out)
-{
-	if (command.status != status || *command.err)
-		print_error("ended with %d, said \"%s\" and \"%s\"\n", command.status,
-			    command.out, command.err);
-	assert_int_equal(command.status, status);
-	assert_string_equal(command.out, out);
-	assert_string_equal(command.err, "");
-	command_free(&command);
 }
 
 /* ----------------------------------------------------------------- the probes */

@@ -10,7 +10,7 @@
 #ifndef TESTS_CONTAINER_H
 #define TESTS_CONTAINER_H
 
-#include "cli.h"
+#include "run.h"
 
 /* The user who is not root in a container; nothing there has a name for it. */
 #define GUEST 1000
@@ -52,12 +52,9 @@ void container_bundle(const struct cli *cli, const struct bundle *bundle);
  *	bare WORD...	bwrap, with a bare root and these words
  *	$TOP $SOURCE $MNT $PYCACHEFS	the scratch place and the program
  * The status is the script's, or 99 when it has left a process or a mount, after
- * saying which.  command_free() the result.
+ * saying which.  For run_assert(), or command_free() the result.
  */
 struct command container_host(const struct cli *cli, const char *script);
-
-/* Fails unless it ended with this status and said exactly this; frees it. */
-void container_assert(struct command command, int status, const char *out);
 
 /*
  * A program that imports a package of the standard library from /project, where

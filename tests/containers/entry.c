@@ -4,8 +4,6 @@
  */
 #include "container.h"
 
-#include "run.h"
-
 #define RUN "/pycachefs", "run", "--"
 
 /* Kinds of containers that let it work; those of crun. */
@@ -66,7 +64,7 @@ static void the_status_is_passed_on_and_nothing_is_left(void **state)
 		box(cli, &boxes[i], argv);
 		assert_true(asprintf(&script, "box %s", boxes[i].name) > 0);
 		print_message("%s\n", script);
-		container_assert(container_host(cli, script), 7, "True ['mod.py']\n");
+		run_assert(container_host(cli, script), 7, "True ['mod.py']\n", "");
 		free(script);
 	}
 	assert_untouched(cli, before);
@@ -86,7 +84,7 @@ static void the_same_in_a_sandbox(void **state)
 				     "/pycachefs run -- python3 -c \"$PROBE\"",
 				     bares[i]) > 0);
 		print_message("%s\n", bares[i]);
-		container_assert(container_host(cli, script), 7, "True ['mod.py']\n");
+		run_assert(container_host(cli, script), 7, "True ['mod.py']\n", "");
 		free(script);
 	}
 	assert_int_equal(unsetenv("PROBE"), 0);
@@ -124,7 +122,7 @@ static void a_killed_container_leaves_no_daemon(void **state)
 		box(cli, &boxes[i], argv);
 		assert_true(asprintf(&script, killed, name, name) > 0);
 		print_message("%s\n", name);
-		container_assert(container_host(cli, script), 128 + SIGKILL, "1\n");
+		run_assert(container_host(cli, script), 128 + SIGKILL, "1\n", "");
 		free(script);
 		assert_int_equal(access(in(cli->source, "pkg/__pycache__"), F_OK), -1);
 	}
@@ -154,12 +152,12 @@ static void a_store_in_common_starts_warm(void **state)
 			.device = true, .capability = "CAP_SYS_ADMIN", .readonly = true,
 		});
 	}
-	container_assert(container_host(cli,
+	run_assert(container_host(cli,
 		"mount -t tmpfs -o size=16M none $TOP/store\n"
 		"mkdir -m 700 $TOP/store/kept\n"
 		"box one; box two; box one\n"
 		"until umount $TOP/store 2>/dev/null; do sleep 0.02; done"), 0,
-		"cold\nwarm\nwarm\n");
+		"cold\nwarm\nwarm\n", "");
 	assert_untouched(cli, before);
 }
 

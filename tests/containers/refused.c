@@ -4,8 +4,6 @@
  */
 #include "container.h"
 
-#include "run.h"
-
 #define ADMIN .capability = "CAP_SYS_ADMIN"
 
 /* Whether what a plain user is told comes from what the test forbids. */
@@ -96,8 +94,8 @@ static void a_store_of_its_own_needs_no_private_tmpfs(void **state)
 	};
 	struct cli *cli = *state;
 
-	container_assert(run_box(cli, &bundle, argv), 0,
-			 "pkg:\nmod.py\n\npkg/__pycache__:\n");
+	run_assert(run_box(cli, &bundle, argv), 0,
+		   "pkg:\nmod.py\n\npkg/__pycache__:\n", "");
 }
 
 /* Newer calls than a profile of seccomp knows, one at a time. */
@@ -119,7 +117,7 @@ static void a_call_that_is_not_known_is_done_without(void **state)
 		};
 
 		print_message("%s\n", calls[i]);
-		container_assert(run_box(cli, &bundle, argv), 0, "True ['mod.py']\n");
+		run_assert(run_box(cli, &bundle, argv), 0, "True ['mod.py']\n", "");
 	}
 }
 

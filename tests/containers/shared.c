@@ -82,14 +82,14 @@ static void what_one_has_compiled_all_find(void **state)
 
 	importer(cli, "one", 0, false, "bind");
 	importer(cli, "two", 0, false, "bind");
-	container_assert(container_host(cli, "box one"), 0, "cold\n");
+	run_assert(container_host(cli, "box one"), 0, "cold\n", "");
 	then = written(cli);
 	assert_true(then.files > 10);
 	cached = tree_describe(in(cli->mnt, "email/__pycache__"), true);
-	container_assert(container_host(cli,
+	run_assert(container_host(cli,
 		"box two & box one; wait $!\n"
 		"bare --bind $MNT /project python3 -S -c \"$IMPORT\""),
-		0, "warm\nwarm\nwarm\n");
+		0, "warm\nwarm\nwarm\n", "");
 	assert_nothing_written_since(cli, then);
 	again = tree_describe(in(cli->mnt, "email/__pycache__"), true);
 	assert_string_equal(again, cached);
@@ -110,12 +110,12 @@ static void users_share_with_themselves(void **state)
 	importer(cli, "guest", GUEST, false, "bind");
 	importer(cli, "other", GUEST, false, "bind");
 	importer(cli, "shifted", 0, true, "bind");
-	container_assert(container_host(cli, "box guest; box shifted; box root"), 0,
-			 "cold\ncold\ncold\n");
+	run_assert(container_host(cli, "box guest; box shifted; box root"), 0,
+		   "cold\ncold\ncold\n", "");
 	then = written(cli);
-	container_assert(container_host(cli, "box other; box shifted; box root\n"
+	run_assert(container_host(cli, "box other; box shifted; box root\n"
 		"bare --unshare-user --uid 1000 --gid 1000 --bind $MNT /project "
-		"python3 -S -c \"$IMPORT\""), 0, "warm\nwarm\nwarm\nwarm\n");
+		"python3 -S -c \"$IMPORT\""), 0, "warm\nwarm\nwarm\nwarm\n", "");
 	assert_nothing_written_since(cli, then);
 	end_project(cli, before);
 }
@@ -128,12 +128,12 @@ static void one_bound_read_only_finds_and_writes_nothing(void **state)
 
 	importer(cli, "writer", 0, false, "bind");
 	importer(cli, "reader", 0, false, "bind,ro");
-	container_assert(container_host(cli, "box reader; box writer"), 0,
-			 "lost\ncold\n");
+	run_assert(container_host(cli, "box reader; box writer"), 0,
+		   "lost\ncold\n", "");
 	then = written(cli);
-	container_assert(container_host(cli, "box reader\n"
+	run_assert(container_host(cli, "box reader\n"
 		"bare --ro-bind $MNT /project python3 -S -c \"$IMPORT\""), 0,
-		"warm\nwarm\n");
+		"warm\nwarm\n", "");
 	assert_nothing_written_since(cli, then);
 	end_project(cli, before);
 }
@@ -152,8 +152,8 @@ static void a_mount_of_option_ro_caches_all_the_same(void **state)
 	container_bundle(cli, &(struct bundle){
 		.name = "changer", .argv = argv, .binds = binds,
 	});
-	container_assert(container_host(cli, "box importer; box importer; box changer"),
-			 0, "cold\nwarm\nrefused\n");
+	run_assert(container_host(cli, "box importer; box importer; box changer"),
+		   0, "cold\nwarm\nrefused\n", "");
 	end_project(cli, before);
 }
 
@@ -183,7 +183,7 @@ static void all_see_what_the_host_changes(void **state)
 		.name = "one", .argv = argv, .binds = binds,
 	});
 	assert_int_equal(setenv("WATCH", watch, 1), 0);
-	container_assert(container_host(cli, edits), 0, "1\n2\n1\n2\n");
+	run_assert(container_host(cli, edits), 0, "1\n2\n1\n2\n", "");
 	assert_int_equal(unsetenv("WATCH"), 0);
 	assert_int_equal(access(in(cli->source, "pkg/__pycache__"), F_OK), -1);
 	cli_quietly("unmount", cli->mnt, NULL);
@@ -221,7 +221,7 @@ static void a_mount_that_is_made_later_arrives(void **state)
 	});
 	assert_int_equal(setenv("WATCH", watch, 1), 0);
 	assert_int_equal(setenv("SHARE", share, 1), 0);
-	container_assert(container_host(cli, late), 0, "1\n1\n1\n1\n");
+	run_assert(container_host(cli, late), 0, "1\n1\n1\n1\n", "");
 	assert_int_equal(unsetenv("SHARE"), 0);
 	assert_int_equal(unsetenv("WATCH"), 0);
 }
@@ -249,7 +249,7 @@ static void a_container_keeps_what_the_host_unmounts(void **state)
 	container_bundle(cli, &(struct bundle){
 		.name = "one", .argv = argv, .binds = binds,
 	});
-	container_assert(container_host(cli, unmounted), 0, "unmounted\n1\n1\n");
+	run_assert(container_host(cli, unmounted), 0, "unmounted\n1\n1\n", "");
 }
 
 int main(void)
