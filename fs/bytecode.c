@@ -24,6 +24,9 @@
  * telling, see changed_just_now(). */
 enum { PROVISIONAL = '~' };
 
+/* A stamp that is no module's state. */
+#define OUTDATED "-"
+
 static bool lies_there(int at, const char *name)
 {
 	struct stat st;
@@ -263,6 +266,105 @@ int bytecode_stamp(struct fs *fs, const struct bytecode *bytecode, bool renamed)
 		return err == -ENOENT ? 0 : err;
 	return shadow_stamp(&fs->store, inode_id(bytecode->directory),
 			    bytecode->dirfd, bytecode->module, state);
+}
+
+/* What is asked, of whom, and by whom. */
+struct question {
+	struct inode *directory;	/* a reference */
+	struct handle *handle;		/* of it, a reference */
+	struct bytecode bytecode;
+	uint64_t key;
+};
+
+static void end_question(struct fs *fs, struct question *question)
+{
+	handle_put(question->handle);
+	inode_put(fs->inodes, question->directory);
+}
+
+/* About the module of @name in the `__pycache__` @shadow.  Returns whether there is one;
+ * in any case end_question() ends it. */
+static bool ask(struct fs *fs, struct inode *shadow, const char *name, pid_t pid,
+		struct question *ret)
+{
+	const uint64_t who[] = { inode_number(shadow), (uint64_t)pid };
+
+	*ret = (struct question){ .directory = inode_parent(fs->inodes, shadow) };
+	if (!ret->directory ||
+	    inode_open(fs->inodes, ret->directory, HANDLE_PATH, &ret->handle) < 0)
+		return false;
+	bytecode_of(fs, ret->directory, handle_fd(ret->handle), -1, name,
+		    &ret->bytecode);
+	ret->key = identity_digest(ret->bytecode.module, strlen(ret->bytecode.module),
+				   identity_digest(who, sizeof(who), IDENTITY_SEED));
+	return *ret->bytecode.module;
+}
+
+static uint64_t digest_state(struct fs *fs, const struct bytecode *bytecode)
+{
+	char state[NOTE_SIZE];
+
+	if (read_state(fs, bytecode->dirfd, bytecode->module, state) < 0)
+		return 0;
+	return identity_digest(without_mark(state), strlen(without_mark(state)),
+			       IDENTITY_SEED);
+}
+
+static struct miss *find_slot(struct fs *fs, uint64_t key)
+{
+	return &fs->misses.slots[key % ARRAY_SIZE(fs->misses.slots)];
+}
+
+void bytecode_missed(struct fs *fs, struct inode *shadow, const char *name, pid_t pid)
+{
+	struct question question;
+	uint64_t state;
+
+	/* A temporary is looked for just before it is created. */
+	if (inode_kind(shadow) != INODE_SHADOW || names_use(name) != NAME_CACHED)
+		return;
+	if (ask(fs, shadow, name, pid, &question)) {
+		state = digest_state(fs, &question.bytecode);
+		pthread_mutex_lock(&fs->misses.lock);
+		*find_slot(fs, question.key) = (struct miss){ question.key, state };
+		pthread_mutex_unlock(&fs->misses.lock);
+	}
+	end_question(fs, &question);
+}
+
+/* The state that was noted for @key, which is forgotten; 0: none. */
+static uint64_t take_state(struct fs *fs, uint64_t key)
+{
+	uint64_t state = 0;
+	struct miss *slot;
+
+	pthread_mutex_lock(&fs->misses.lock);
+	slot = find_slot(fs, key);
+	if (slot->key == key) {
+		state = slot->state;
+		*slot = (struct miss){ 0 };
+	}
+	pthread_mutex_unlock(&fs->misses.lock);
+	return state;
+}
+
+void bytecode_created(struct fs *fs, struct inode *shadow, const char *name, pid_t pid)
+{
+	struct question question;
+	uint64_t state = 0;
+
+	if (inode_kind(shadow) != INODE_SHADOW || names_use(name) == NAME_OTHER)
+		return;
+	if (ask(fs, shadow, name, pid, &question))
+		state = take_state(fs, question.key);
+	/* Without the stamp it is as stale. */
+	if (state && state != digest_state(fs, &question.bytecode) &&
+	    shadow_stamp(&fs->store, inode_id(question.directory),
+			 question.bytecode.dirfd, question.bytecode.module,
+			 OUTDATED) < 0)
+		shadow_unstamp(&fs->store, inode_id(question.directory),
+			       question.bytecode.module);
+	end_question(fs, &question);
 }
 
 /* Whether what is made from the module @name was made from it as it is now. */

@@ -7,6 +7,7 @@
 
 #include "attr.h"
 #include "fresh.h"
+#include "names.h"
 #include "util.h"
 
 static void fill(struct fs *fs, const struct inode *parent,
@@ -25,9 +26,12 @@ static void fill(struct fs *fs, const struct inode *parent,
 void entry_missing(struct fs *fs, const struct inode *parent,
 		   const struct place *place, struct fuse_entry_param *ret)
 {
-	/* Number 0 with a time limit: remember that there is none. */
+	/* Number 0 with a time limit: remember that there is none.  Whoever looks for
+	 * bytecode is to be heard of: see bytecode_missed(). */
 	*ret = (struct fuse_entry_param){
-		.entry_timeout = fresh_name(fs, parent, place),
+		.entry_timeout = inode_kind(parent) == INODE_SHADOW &&
+			names_use(place->name) == NAME_CACHED
+			? 0 : fresh_name(fs, parent, place),
 	};
 }
 

@@ -4,6 +4,7 @@
  */
 #include <fcntl.h>
 
+#include "bytecode.h"
 #include "entry.h"
 #include "fresh.h"
 #include "inode_spoil.h"
@@ -39,6 +40,7 @@ static int do_lookup(struct request *r, struct fuse_entry_param *ret)
 	if (!err)
 		err = entry_find(r->fs, r->inode, &place, ret);
 	if (err == -ENOENT) {
+		bytecode_missed(r->fs, r->inode, r->name, fuse_req_ctx(r->req)->pid);
 		entry_missing(r->fs, r->inode, &place, ret);
 		return 0;
 	}
@@ -182,6 +184,7 @@ static int do_create(struct request *r, mode_t mode, int flags,
 	if (err)
 		return err;
 	note_again(r, &place);
+	bytecode_created(r->fs, r->inode, r->name, fuse_req_ctx(r->req)->pid);
 	route_adopt(r->fs, r->inode, &place);
 	reply_module_changed(r, r->inode, r->name, true);
 	count_made(r->fs, &place);

@@ -156,6 +156,7 @@ static int build(struct session *session, const struct opts *opts)
 	fs->describe = status_describe;
 	pthread_mutex_init(&fs->room_lock, NULL);
 	pthread_mutex_init(&fs->seed_lock, NULL);
+	pthread_mutex_init(&fs->misses.lock, NULL);
 	fs->source.fd = fs->store.root = fs->store.empty = fs->store.lock = -1;
 	err = devices_init(&fs->devices);
 	if (!err)
@@ -196,6 +197,7 @@ static void demolish(struct session *session)
 	devices_destroy(&fs->devices);
 	pthread_mutex_destroy(&fs->room_lock);
 	pthread_mutex_destroy(&fs->seed_lock);
+	pthread_mutex_destroy(&fs->misses.lock);
 }
 
 static void stop_watching(struct fs *fs, const char *why)

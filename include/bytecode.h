@@ -15,9 +15,13 @@
  * no file is left without a stamp, which a later state's would make look fresh.  A stamp without bytecode is harmless, bytecode without a
  * stamp counts as stale; so no order of events can make stale bytecode look fresh,
  * but for one: a module that changes after its compiler has read it and before that
- * creates the file for the bytecode.  Nothing tells us when it was read.  What the
- * compiler itself writes into the bytecode (mtime and size) decides then, as it
- * does without us.
+ * creates the file for the bytecode.  So the state counts that the module had when the
+ * compiler looked for the bytecode in vain, which importlib, compileall and pytest all do
+ * before they read the module, and by the same thread.  For that the kernel remembers no
+ * miss of bytecode in a `__pycache__`; who finds it pays nothing.  Writers that do not
+ * look before, and those beside the source (Python 2, whose second look the kernel can't
+ * tell from the first), have only what they themselves write into the bytecode (mtime and
+ * size), as they do without us.
  *
  * A clock that ticks may give two changes one time.  So where the filesystem's does
  * (see device_has_fine_times()), the stamp of a module that changed a moment ago says
@@ -33,6 +37,7 @@
 #define PYCACHEFS_BYTECODE_H
 
 #include <stdbool.h>
+#include <sys/types.h>
 
 #include "fs.h"
 #include "util.h"
@@ -61,6 +66,14 @@ void bytecode_check(struct fs *fs, const struct bytecode *bytecode);
  * or negative errno (-ENOSPC: full), upon which it must not be made.
  */
 int bytecode_stamp(struct fs *fs, const struct bytecode *bytecode, bool renamed);
+
+/* The thread @pid did not find @name in the `__pycache__` @shadow, and may compile its
+ * module now. */
+void bytecode_missed(struct fs *fs, struct inode *shadow, const char *name, pid_t pid);
+
+/* It has created @name, which was stamped before.  If the module has changed since it was
+ * missed, that is what the stamp says from now on, and the file is stale. */
+void bytecode_created(struct fs *fs, struct inode *shadow, const char *name, pid_t pid);
 
 /*
  * Drops all bytecode of @module, such as "X.py", from the shadow of @directory, and

@@ -53,6 +53,14 @@ struct fs_figures {
 	_Atomic uint64_t changes[FS_CHANGE_COUNT];	/* of the source, by requests */
 };
 
+/* What bytecode.c notes for who is about to compile: see bytecode_missed(). */
+struct misses {
+	pthread_mutex_t lock;		/* guards all below */
+	struct miss {
+		uint64_t key, state;	/* digests; 0: none */
+	} slots[1024];
+};
+
 struct fs {
 	const struct opts *opts;	/* borrowed; does not change */
 	bool one_id;			/* only our uid and gid can be shown: attr.c */
@@ -64,6 +72,7 @@ struct fs {
 	pthread_mutex_t room_lock;	/* one makes room at a time: see room.c; and */
 	uint64_t no_room_until;		/* guards this, in milliseconds() */
 	pthread_mutex_t seed_lock;	/* one seeds at a time: see seed.c */
+	struct misses misses;
 	struct handle *empty;		/* the store's empty directory; owned */
 	struct inode_table *inodes;	/* owned */
 	struct fs_figures figures;

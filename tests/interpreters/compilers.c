@@ -190,11 +190,6 @@ static void errors_are_told(void **state)
 	project_import_warm(project, project_root(project), NULL);
 }
 
-static bool is_3(const struct python *python)
-{
-	return python->major >= 3;
-}
-
 static bool has_workers(const struct python *python)
 {
 	return python_is(python, 3, 5);
@@ -222,7 +217,7 @@ int main(void)
 		{ "so does compileall with hashes instead of times",
 		  compileall_hash_warms, has_hashes },
 		{ "bytecode of compileall -b is hidden beside its source "
-		  "and works", legacy_is_hidden_and_runs, is_3 },
+		  "and works", legacy_is_hidden_and_runs, python_is_3 },
 		{ "--hardlink-dupes links what is equal", dupes_are_linked,
 		  has_dupes },
 		{ "py_compile warms the one module it is given",

@@ -252,6 +252,11 @@ static int run(const char *group, const struct promise *promises, size_t count,
 	return failed;
 }
 
+bool python_is_3(const struct python *python)
+{
+	return python->major >= 3;
+}
+
 int pythons_run(const char *group, const struct promise *promises,
 		size_t count)
 {

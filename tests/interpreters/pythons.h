@@ -34,6 +34,9 @@ struct promise {
 	bool (*applies)(const struct python *python);
 };
 
+/* One of those: Python 3. */
+bool python_is_3(const struct python *python);
+
 /*
  * Runs a test of its own, "PYTHON: PROMISE", for each Python and each promise.
  * The state is a struct project (project.h) whose python is set; it is torn down

@@ -130,6 +130,37 @@ static void edits_behind_an_unwatched_mount_are_run(void **state)
 	}
 }
 
+/* As long as it was, with the same times, when it has been read to be compiled. */
+static void an_edit_while_it_is_compiled_is_run(void **state)
+{
+	static const char code[] =
+		"import importlib.machinery, os, sys\n"
+		"loader = importlib.machinery.SourceFileLoader\n"
+		"get_data = loader.get_data\n"
+		"def get_and_edit(self, path):\n"
+		"    data = get_data(self, path)\n"
+		"    if path.endswith('edited.py'):\n"
+		"        state = os.stat(path)\n"
+		"        with open(path, 'r+') as module:\n"
+		"            module.write('VALUE = 1002')\n"
+		"        os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))\n"
+		"    return data\n"
+		"loader.get_data = get_and_edit\n"
+		"sys.path.insert(0, sys.argv[1])\n"
+		"import edited\n"
+		"print(edited.VALUE)\n";
+	struct project *project = *state;
+	char *out;
+
+	project_mount(project, &watched);
+	edit(project_root(project), 1);
+	out = project_python(project, code, project_root(project));
+	assert_int_equal(atoi(out), 1001);
+	free(out);
+	assert_int_equal(import(project), 1002);
+	assert_int_equal(import(project), 1002);
+}
+
 static void delete(const char *dir)
 {
 	char path[400];
@@ -213,6 +244,8 @@ int main(void)
 		  edits_behind_the_mount_are_run, NULL },
 		{ "ten edits behind a mount that is not watched are run",
 		  edits_behind_an_unwatched_mount_are_run, NULL },
+		{ "an edit while it is compiled is run",
+		  an_edit_while_it_is_compiled_is_run, python_is_3 },
 		{ "a module that was deleted is gone",
 		  deleted_modules_are_gone, NULL },
 		{ "so it is with old bytecode beside it",

@@ -212,6 +212,34 @@ static void a_file_in_the_making_does_not_get_its_name(void **state)
 	assert_missing(on(f, "a/__pycache__/x.cpython-311.pyc"));
 }
 
+/* What an import does, with an edit when it has read the module. */
+static void import_late(const struct fixture *f, void (*edit)(const char *x),
+			const char *x)
+{
+	assert_missing(on(f, of_x[0]));
+	if (edit)
+		edit(x);
+	write_text(on(f, "a/__pycache__/x.cpython-311.pyc.1"), "code");
+	(void)rename(on(f, "a/__pycache__/x.cpython-311.pyc.1"), on(f, of_x[0]));
+}
+
+static void what_was_compiled_before_an_edit_is_not_kept(void **state)
+{
+	struct fixture *f = *state;
+
+	for (int i = 0; i < 3; i++) {
+		import_late(f, NULL, NULL);
+		assert_holds(on(f, of_x[0]), "code");
+		rewrite(on(f, "a/x.py"));
+		import_late(f, i ? rewrite : replace, on(f, "a/x.py"));
+		assert_missing(on(f, of_x[0]));
+		import_late(f, i ? rewrite : replace, behind(f, "a/x.py"));
+		assert_missing(on(f, of_x[0]));
+	}
+	import_late(f, NULL, NULL);
+	assert_holds(on(f, of_x[0]), "code");
+}
+
 /* By either name, whichever the kernel knows. */
 static void a_module_with_two_names_drops_the_bytecode_of_both(void **state)
 {
@@ -357,6 +385,8 @@ int main(void)
 		WITH(a_module_that_comes_later_finds_no_bytecode, &unwatched),
 		WITH(a_file_in_the_making_does_not_get_its_name, &watched),
 		WITH(a_file_in_the_making_does_not_get_its_name, &unwatched),
+		WITH(what_was_compiled_before_an_edit_is_not_kept, &watched),
+		WITH(what_was_compiled_before_an_edit_is_not_kept, &unwatched),
 		WITH(a_module_with_two_names_drops_the_bytecode_of_both, &watched),
 		WITH(what_is_written_anew_is_kept, &watched),
 		WITH(other_changes_leave_it_alone, &watched),

@@ -122,6 +122,46 @@ static void news_that_come_late_drop_nothing(void **state)
 	assert_true(bytecode_module_changed(&world->fs, world->root, "x.py", 0));
 }
 
+static bool make_as(struct world *world, struct inode *cache, pid_t pid)
+{
+	static const char name[] = "x.cpython-311.pyc.1";
+
+	assert_int_equal(world_make(world, cache, name, "code"), 0);
+	bytecode_created(&world->fs, cache, name, pid);
+	return is_there(world, cache, name);
+}
+
+static void what_was_missed_before_a_change_is_stale(void **state)
+{
+	static const char name[] = "x.cpython-311.pyc";
+	struct world *world = *state;
+	struct inode *cache = cache_of(world);
+	struct fs *fs = &world->fs;
+
+	bytecode_missed(fs, cache, name, 7);
+	assert_true(make_as(world, cache, 7));
+	bytecode_missed(fs, cache, name, 7);
+	edit(world, "x.py", "x = 2\n");
+	/* A temporary is looked for when all is compiled. */
+	bytecode_missed(fs, cache, "x.cpython-311.pyc.1", 7);
+	/* Others may have compiled it since. */
+	assert_true(make_as(world, cache, 8));
+	bytecode_drop(fs, inode_id(world->root), "x.py");
+	assert_false(make_as(world, cache, 7));
+	/* It has been told, and looks again. */
+	assert_true(make_as(world, cache, 7));
+	/* Of what is no bytecode nothing is noted. */
+	bytecode_missed(fs, cache, "x.json", 7);
+	bytecode_missed(fs, world->root, "x.pyc", 7);
+	bytecode_missed(fs, cache, "z.cpython-311.pyc", 7);
+	bytecode_created(fs, cache, "z.cpython-311.pyc", 7);
+	bytecode_created(fs, cache, "x.json", 7);
+	bytecode_created(fs, world->root, "x.pyc", 7);
+	edit(world, "x.py", "x = 3\n");
+	bytecode_drop(fs, inode_id(world->root), "x.py");
+	assert_true(make_as(world, cache, 7));
+}
+
 static void other_names_are_passed_over(void **state)
 {
 	struct world *world = *state;
@@ -195,6 +235,7 @@ int main(void)
 		T(the_longest_module_is_the_one_that_counts),
 		T(what_has_no_stamp_is_stale),
 		T(news_that_come_late_drop_nothing),
+		T(what_was_missed_before_a_change_is_stale),
 		T(other_names_are_passed_over),
 		T(what_is_known_when_it_is_dropped_can_be_read_on),
 		cmocka_unit_test(more_than_can_be_kept_are_dropped_all_the_same),

@@ -228,6 +228,7 @@ static void build(struct world *world, const struct world_options *options)
 	fs->file_gone = hear_file;
 	fs->forgotten = hear_nothing;
 	pthread_mutex_init(&fs->room_lock, NULL);
+	pthread_mutex_init(&fs->misses.lock, NULL);
 	fs->source.fd = fs->store.root = fs->store.empty = -1;
 	assert_int_equal(devices_init(&fs->devices), 0);
 	assert_int_equal(source_open(&fs->source, world->source), 0);
