@@ -10,18 +10,19 @@
  * time limit that such names then have.
  *
  * A state is the module's identity, size, mtime and ctime in nanoseconds; the
- * content is not read.  Whoever makes a file looks for the stamp before it and after it,
- * and whoever takes a stamp away looks for files after it: so either finds the other, and
- * no file is left without a stamp, which a later state's would make look fresh.  A stamp without bytecode is harmless, bytecode without a
- * stamp counts as stale; so no order of events can make stale bytecode look fresh,
- * but for one: a module that changes after its compiler has read it and before that
- * creates the file for the bytecode.  So the state counts that the module had when the
- * compiler looked for the bytecode in vain, which importlib, compileall and pytest all do
- * before they read the module, and by the same thread.  For that the kernel remembers no
- * miss of bytecode in a `__pycache__`; who finds it pays nothing.  Writers that do not
- * look before, and those beside the source (Python 2, whose second look the kernel can't
- * tell from the first), have only what they themselves write into the bytecode (mtime and
- * size), as they do without us.
+ * content is not read.  A stamp without bytecode is harmless, bytecode without a stamp
+ * counts as stale.  Whoever makes a file looks for the stamp before it and after it, and
+ * whoever takes a stamp away looks for files after it: so either finds the other, and no
+ * file is left without a stamp, which a later state's would make look fresh.
+ *
+ * A module may change after its compiler has read it and before that creates the file for
+ * the bytecode.  So the state counts that the module had when the compiler looked for the
+ * bytecode in vain, which importlib, compileall and pytest all do before they read the
+ * module, and by the same thread.  For that the kernel remembers no miss of bytecode in a
+ * `__pycache__`; who finds it pays nothing.  Writers that do not look before, and those
+ * beside the source (Python 2, whose second look the kernel can't tell from the first),
+ * have only what they themselves write into the bytecode (mtime and size), as they do
+ * without us.  No other order of events makes stale bytecode look fresh.
  *
  * A clock that ticks may give two changes one time.  So where the filesystem's does
  * (see device_has_fine_times()), the stamp of a module that changed a moment ago says
