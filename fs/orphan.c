@@ -138,18 +138,13 @@ void orphan_before_removal(struct fs *fs, struct inode *directory, int dirfd,
 		mark_all(&removal);
 }
 
-void orphan_heard(struct fs *fs, struct inode *directory, const char *name, bool came)
+void orphan_name_heard(struct fs *fs, struct inode *directory, const char *name)
 {
 	_cleanup_handle_ struct handle *handle = NULL;
 	struct removal removal = {
 		.fs = fs, .directory = directory, .module = name, .heard = true,
 	};
-	char module[NAME_SIZE], text[NOTE_SIZE];
 
-	if (came && names_classify(&fs->opts->names, name, module) == NAME_BYTECODE &&
-	    shadow_get_mark(&fs->store, inode_id(directory), name, text) == 0 &&
-	    *text == HEARD)
-		shadow_unmark(&fs->store, inode_id(directory), name);
 	if (!names_is_module(name) ||
 	    inode_open(fs->inodes, directory, HANDLE_PATH, &handle) < 0)
 		return;
@@ -157,4 +152,14 @@ void orphan_heard(struct fs *fs, struct inode *directory, const char *name, bool
 	/* It may have come and gone, or be another by now. */
 	if (!source_has_module(removal.dirfd, name))
 		mark_all(&removal);
+}
+
+void orphan_content_heard(struct fs *fs, struct inode *directory, const char *name)
+{
+	char module[NAME_SIZE], text[NOTE_SIZE];
+
+	if (names_classify(&fs->opts->names, name, module) == NAME_BYTECODE &&
+	    shadow_get_mark(&fs->store, inode_id(directory), name, text) == 0 &&
+	    *text == HEARD)
+		shadow_unmark(&fs->store, inode_id(directory), name);
 }

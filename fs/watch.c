@@ -146,7 +146,9 @@ static void name_changed(struct watcher *watcher, struct inode *directory,
 	bytecode_module_changed(watcher->fs, directory, name,
 				BYTECODE_HEARD | (came ? BYTECODE_CAME : 0));
 	if (mask & MARKS_NAME_EVENTS)
-		orphan_heard(watcher->fs, directory, name, came);
+		orphan_name_heard(watcher->fs, directory, name);
+	if (came || mask & MARKS_CONTENT_EVENTS)
+		orphan_content_heard(watcher->fs, directory, name);
 	notify_name(watcher->notifier, inode_number(directory), name);
 	if ((mask & MARKS_NAME_EVENTS) && !echo_add(watcher->echo, directory, name))
 		resync_soon(watcher, false);

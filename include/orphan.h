@@ -33,10 +33,11 @@ void orphan_before_removal(struct fs *fs, struct inode *directory, int dirfd,
 			   const char *name);
 
 /*
- * @name has come to @directory, or has gone from it, behind the mount; to be called in
- * the order in which that is heard.  Bytecode that comes after its module went is not
- * what was hidden.
+ * What happened to @name in @directory behind the mount; to be called in the order in
+ * which that is heard.  It came or went; it came or was written, and if that was after its
+ * module went, it is not what was hidden.
  */
-void orphan_heard(struct fs *fs, struct inode *directory, const char *name, bool came);
+void orphan_name_heard(struct fs *fs, struct inode *directory, const char *name);
+void orphan_content_heard(struct fs *fs, struct inode *directory, const char *name);
 
 #endif

@@ -271,7 +271,9 @@ static void another_file_of_that_name_is_no_orphan(void **state)
 
 static void hear(struct world *world, const char *name, bool came)
 {
-	orphan_heard(&world->fs, world->root, name, came);
+	orphan_name_heard(&world->fs, world->root, name);
+	if (came)
+		orphan_content_heard(&world->fs, world->root, name);
 }
 
 static void a_removal_that_is_heard_of_leaves_orphans_as_well(void **state)
