@@ -42,7 +42,8 @@ bool python_is_3(const struct python *python);
  * The state is a struct project (project.h) whose python is set; it is torn down
  * after the test, whatever came of it.  Returns what a main function returns:
  * not 0 when a test failed and when there was nothing to run.  A promise that no
- * Python here can show is named in the output.
+ * Python here can show is named in the output.  With PYCACHEFS_FEW_PYTHONS in the
+ * environment only the oldest CPython, the oldest one of 3 and the newest are run.
  */
 int pythons_run(const char *group, const struct promise *promises,
 		size_t count);
