@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #define COUNT(array) (sizeof(array) / sizeof(*(array)))
-#define MANY 5000
+#define MANY 2000
 
 static const char *number(int i)
 {
@@ -345,7 +345,7 @@ static void moved_while_read(void)
 
 static const struct parity_case cases[] = {
 	{ "a listing tells the kind of each name", kinds_are_told },
-	{ "5,000 names are listed once each", many_names },
+	{ "2,000 names are listed once each", many_names },
 	{ "names are removed while they are read", removal_during_reading },
 	{ "names that stay are read once", changes_during_reading },
 	{ "a position leads back to its name", positions },
