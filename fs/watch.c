@@ -196,8 +196,10 @@ static void take_event(struct watcher *watcher,
 
 	if (event->mask & FAN_Q_OVERFLOW)
 		watcher->lost = true;
-	/* What the daemon does, it does for the kernel, which knows. */
-	if (watcher->lost || event->pid == watcher->pid ||
+	/* What the daemon does, it does for the kernel, which knows.  But a directory that
+	 * others remove goes when its last descriptor is closed, which may be ours. */
+	if (watcher->lost ||
+	    (event->pid == watcher->pid && !(event->mask & FAN_DELETE_SELF)) ||
 	    event->event_len < sizeof(*event) + sizeof(*info) ||
 	    (info->hdr.info_type != FAN_EVENT_INFO_TYPE_DFID_NAME &&
 	     info->hdr.info_type != FAN_EVENT_INFO_TYPE_DFID))

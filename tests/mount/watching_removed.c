@@ -261,6 +261,19 @@ static void the_bytecode_goes_of_a_directory_without_descriptor(void **state)
 	assert_true(eventually(PATIENCE, store_is_empty, f));
 }
 
+/* Whose descriptor held it when it was removed, and was dropped before it was missed. */
+static void the_bytecode_goes_of_a_directory_that_we_close_last(void **state)
+{
+	struct fixture *f = *state;
+
+	tree_write(in(f->source, "d/e/x.py"), "", -1);
+	tree_write(in(f->mountpoint, "d/e/__pycache__/x.pyc"), "x", -1);
+	remove_behind(f, "d/e/x.py", 0);
+	remove_behind(f, "d/e", AT_REMOVEDIR);
+	look_at_many(f);
+	assert_true(eventually(PATIENCE, store_is_empty, f));
+}
+
 static void who_watches_a_file_by_inotify_hears_that_it_is_gone(void **state)
 {
 	struct fixture *f = *state;
@@ -331,6 +344,9 @@ int main(void)
 		T(the_bytecode_of_a_removed_directory_goes),
 		cmocka_unit_test_setup_teardown(
 			the_bytecode_goes_of_a_directory_without_descriptor,
+			setup_few, teardown),
+		cmocka_unit_test_setup_teardown(
+			the_bytecode_goes_of_a_directory_that_we_close_last,
 			setup_few, teardown),
 		cmocka_unit_test_setup_teardown(an_open_file_stays_whole_until_it_is_closed,
 						setup_few, teardown),
