@@ -200,7 +200,12 @@ void inode_lost_names(struct inode_table *table, struct inode *inode)
 
 void inode_forgotten(struct inode_table *table, struct inode *inode)
 {
-	handle_put(handles_take(table->handles, inode));
+	struct handle *handle;
+
+	pthread_rwlock_wrlock(&table->lock);
+	handle = handles_take(table->handles, inode);
+	pthread_rwlock_unlock(&table->lock);
+	handle_put(handle);
 }
 
 void inode_moved(struct inode_table *table, struct inode *inode,
