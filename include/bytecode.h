@@ -22,7 +22,9 @@
  * `__pycache__`; who finds it pays nothing.  Writers that do not look before, and those
  * beside the source (Python 2, whose second look the kernel can't tell from the first),
  * have only what they themselves write into the bytecode (mtime and size), as they do
- * without us.  No other order of events makes stale bytecode look fresh.
+ * without us.  So have threads of other process namespaces, which all look like one, when
+ * two of them compile one module at once.  No other order of events makes stale bytecode
+ * look fresh.
  *
  * A clock that ticks may give two changes one time.  So where the filesystem's does
  * (see device_has_fine_times()), the stamp of a module that changed a moment ago says

@@ -35,7 +35,8 @@ void orphan_before_removal(struct fs *fs, struct inode *directory, int dirfd,
 /*
  * What happened to @name in @directory behind the mount; to be called in the order in
  * which that is heard.  It came or went; it came or was written, and if that was after its
- * module went, it is not what was hidden.
+ * module went, it is not what was hidden.  Events that the kernel has merged may come too
+ * early for that: then such a file stays hidden until it is written or replaced again.
  */
 void orphan_name_heard(struct fs *fs, struct inode *directory, const char *name);
 void orphan_content_heard(struct fs *fs, struct inode *directory, const char *name);
