@@ -3,7 +3,7 @@
  *
  * Asks each mount by a virtual xattr of its root.  A mount that does not answer is
  * shown with the reason.  In JSON, paths and options are escaped (see text.h); people
- * see the bytes.
+ * see the bytes, as far as a terminal is to be given them.
  */
 #include <getopt.h>
 #include <jansson.h>
@@ -39,6 +39,11 @@ static json_t *ask(const char *mountpoint)
 	if (length < 0)
 		return NULL;
 	answer = json_loadb(text, (size_t)length, 0, NULL);
+	/* Whoever calls their mount by our type may say anything. */
+	if (!json_is_object(answer)) {
+		json_decref(answer);
+		answer = NULL;
+	}
 	errno = EPROTO;
 	return answer;
 }

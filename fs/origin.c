@@ -4,6 +4,7 @@
  */
 #include "origin.h"
 
+#include <ctype.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/openat2.h>
@@ -193,8 +194,8 @@ static bool read_handle(const char *note, union any_handle *ret)
 
 	if (sscanf(note, "%x:%n", &type, &end) != 1 || !end)
 		return false;
-	for (note += end; count < MAX_HANDLE_SZ && sscanf(note, "%2x", &byte) == 1 &&
-	     *note != ' '; note += 2)
+	for (note += end; count < MAX_HANDLE_SZ && isxdigit((unsigned char)note[0]) &&
+	     isxdigit((unsigned char)note[1]) && sscanf(note, "%2x", &byte) == 1; note += 2)
 		ret->handle.f_handle[count++] = (unsigned char)byte;
 	ret->handle.handle_type = (int)type;
 	ret->handle.handle_bytes = count;

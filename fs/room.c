@@ -159,7 +159,7 @@ int room_make(struct fs *fs, uint64_t bytes, const struct file_id *keep)
 	int err;
 
 	/* What can never fit is no reason to empty the store. */
-	if (bytes > fs->store.size)
+	if (bytes >= fs->store.size)
 		return -ENOSPC;
 	pthread_mutex_lock(&fs->room_lock);
 	err = make_room_locked(fs, bytes, keep);

@@ -46,6 +46,8 @@ enum {
 	/* What one file may need: a note, a part, a stamp's part, a stamp, and itself. */
 	INODES_OF_A_FILE = 5,
 	BLOCK = 4096,
+	/* Bytecode and modules are read whole, and none is that large. */
+	MAX_READ = 64 << 20,
 };
 
 /* One directory that is seeded. */
@@ -105,10 +107,10 @@ struct shipped {
 };
 
 /* The first @size bytes of the file @fd, which the caller frees; NULL when they can't be
- * had, as of one that is shrinking. */
+ * had, as of one that is shrinking, or are too many. */
 static unsigned char *read_whole(int fd, size_t size)
 {
-	_cleanup_free_ unsigned char *data = malloc(size + 1);
+	_cleanup_free_ unsigned char *data = size <= MAX_READ ? malloc(size + 1) : NULL;
 	unsigned char *whole = NULL;
 
 	if (data && pread(fd, data, size, 0) == (ssize_t)size) {
@@ -123,6 +125,11 @@ struct module {
 	int fd;			/* O_PATH; owned */
 	struct stat st;
 };
+
+static bool goes_by_hash(const struct shipped *shipped)
+{
+	return shipped->minor >= 7 && number_at(shipped->data + 4) == CHECKED_HASH;
+}
 
 /* Whether @module is what the hash in the header was made of. */
 static bool has_hash(const struct shipped *shipped, const struct module *module)
@@ -143,7 +150,7 @@ static bool has_header(const struct shipped *shipped, const struct module *modul
 	size_t head = shipped->minor < 7 ? HEADER_OLD : HEADER;
 	const unsigned char *data = shipped->data;
 
-	if (shipped->minor >= 7 && number_at(data + 4) == CHECKED_HASH)
+	if (goes_by_hash(shipped))
 		return has_hash(shipped, module);
 	return (shipped->minor < 7 || number_at(data + 4) == 0) &&
 		number_at(data + head - 8) == (uint32_t)module->st.st_mtim.tv_sec &&
@@ -227,7 +234,9 @@ static int put_file(const struct seeding *seeding, const struct shipped *shipped
 
 /*
  * Whether @shipped was made from the module @name as it is now.  No other filesystem is
- * entered on the way to it: our own mount may be one.
+ * entered on the way to it: our own mount may be one.  A hash is compared with what the
+ * directory's owner owns: else a link would tell of any file what is in it, to whoever
+ * makes bytecode to fit.
  */
 static bool is_made_from(const struct seeding *seeding, const struct shipped *shipped,
 			 const char *name, struct stat *ret)
@@ -241,6 +250,7 @@ static bool is_made_from(const struct seeding *seeding, const struct shipped *sh
 	struct module module = { .fd = fd };
 
 	if (fd < 0 || fstat(fd, &module.st) < 0 || !S_ISREG(module.st.st_mode) ||
+	    (goes_by_hash(shipped) && module.st.st_uid != seeding->st.st_uid) ||
 	    !has_header(shipped, &module))
 		return false;
 	*ret = module.st;

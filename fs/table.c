@@ -19,7 +19,8 @@ void table_begin(struct table *ret, FILE *out)
 	const char *no_color = getenv("NO_COLOR"), *term = getenv("TERM");
 
 	*ret = (struct table){ .out = out };
-	ret->colours = isatty(fileno(out)) && !(no_color && *no_color) &&
+	ret->terminal = isatty(fileno(out));
+	ret->colours = ret->terminal && !(no_color && *no_color) &&
 		term && *term && strcmp(term, "dumb") != 0;
 	/* For the width of characters; without it each byte counts as one column,
 	 * which only cuts too early. */
@@ -37,20 +38,41 @@ static void paint(const struct table *table, enum table_tone tone, bool on)
 		fputs(on ? codes[tone] : "\033[0m", table->out);
 }
 
-/* How many bytes the character at @text has, and how many columns it takes.  What is
- * none counts as one of each. */
+/* How many bytes the character at @text has, and how many columns it takes.  What shows
+ * nothing, or is none, has one byte and -1 columns. */
 static size_t measure(const char *text, int *ret_columns)
 {
 	mbstate_t state = { 0 };
 	wchar_t wide;
 	size_t length = mbrtowc(&wide, text, strlen(text), &state);
 
-	*ret_columns = 1;
+	*ret_columns = -1;
 	if (length == (size_t)-1 || length == (size_t)-2 || length == 0)
 		return 1;
-	if (wcwidth(wide) >= 0)
-		*ret_columns = wcwidth(wide);
-	return length;
+	*ret_columns = wcwidth(wide);
+	return *ret_columns < 0 ? 1 : length;
+}
+
+/* @text without what a terminal would take for a command.  The caller frees it; NULL
+ * when memory is short. */
+static char *printable(const char *text)
+{
+	/* At worst four characters for a byte. */
+	char *result = malloc(strlen(text) * 4 + 1), *to = result;
+
+	while (result && *text) {
+		int columns;
+		size_t length = measure(text, &columns);
+
+		if (columns < 0)
+			to += sprintf(to, "\\x%02x", (unsigned char)*text);
+		else
+			to = mempcpy(to, text, length);
+		text += length;
+	}
+	if (result)
+		*to = '\0';
+	return result;
 }
 
 /* How many bytes of @text make the next line of @room columns. */
@@ -62,6 +84,8 @@ static size_t cut(const char *text, int room, const char *breaks)
 		int columns;
 		size_t length = measure(text + at, &columns);
 
+		if (columns < 0)
+			columns = 1;
 		if (columns > room)
 			return good ? good : at;
 		room -= columns;
@@ -74,8 +98,11 @@ static size_t cut(const char *text, int room, const char *breaks)
 
 /* Prints @text in lines of @room columns, those behind the first after @indent. */
 static void print_wrapped(const struct table *table, enum table_tone tone, int indent,
-			  const char *breaks, const char *text)
+			  const char *breaks, const char *bytes)
 {
+	_cleanup_free_ char *safe = table->terminal ? printable(bytes) : NULL;
+	const char *text = !table->terminal ? bytes : safe ? safe : "?";
+
 	for (bool first = true; first || *text; first = false) {
 		size_t length = cut(text, COLUMNS - indent, breaks), shown = length;
 

@@ -10,7 +10,7 @@
 
 struct table {
 	FILE *out;		/* borrowed */
-	bool colours;
+	bool terminal, colours;
 	bool begun;		/* something was printed */
 };
 
@@ -18,7 +18,9 @@ enum table_tone { TABLE_PLAIN, TABLE_TITLE, TABLE_LABEL, TABLE_CAUTION, TABLE_ER
 
 /*
  * Colours are used when @out is a terminal, TERM says neither nothing nor "dumb", and
- * NO_COLOR is not set or empty.  Takes UTF-8 for what is printed, in this process.
+ * NO_COLOR is not set or empty.  A terminal gets no control characters from texts, nor
+ * bytes that are none: they are shown as "\xNN".  Takes UTF-8 for what is printed, in this
+ * process.
  */
 void table_begin(struct table *ret, FILE *out);
 

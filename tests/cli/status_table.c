@@ -210,6 +210,25 @@ static void each_mount_is_a_part_of_its_own(void **state)
 	cli_quietly("unmount", other, NULL);
 }
 
+/* Whoever mounts chooses the path, and the terminal is somebody else's. */
+static void a_terminal_gets_no_commands_from_paths(void **state)
+{
+	struct cli *cli = *state;
+	const char *odd = in(cli->top, "odd\033]0;title\007\xff\u00e9");
+	char *said;
+
+	assert_int_equal(mkdir(odd, 0755), 0);
+	cli_quietly(odd, NULL);
+	said = on_terminal("xterm", "1");
+	assert_null(strpbrk(said, "\033\007\xff"));
+	assert_non_null(strstr(said, "odd\\x1b]0;title\\x07\\xff\u00e9"));
+	free(said);
+	said = on_pipe();
+	assert_non_null(strstr(said, odd));
+	free(said);
+	cli_quietly("unmount", odd, NULL);
+}
+
 int main(void)
 {
 	int skip = cli_possible();
@@ -217,6 +236,7 @@ int main(void)
 		CLI(colours_are_for_terminals_that_want_them),
 		CLI(long_paths_and_options_go_on_in_further_lines),
 		CLI(each_mount_is_a_part_of_its_own),
+		CLI(a_terminal_gets_no_commands_from_paths),
 	};
 
 	if (skip)
