@@ -205,7 +205,9 @@ static void fish_word(const struct opts_word *word)
 	put(word->help ? word->help : "see mount(8)", "\\", "\\'");
 	putchar('\'');
 	/* Each value is a word of its own. */
-	for (const char *at = has_choices(word) ? word->metavar : ""; *at;
+	if (!has_choices(word))
+		return;
+	for (const char *at = word->metavar; *at;
 	     at += strcspn(at, "|"), at += *at == '|')
 		printf(" '%.*s=%.*s'", length, word->word, (int)strcspn(at, "|"), at);
 }

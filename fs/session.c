@@ -515,6 +515,9 @@ static int mount_and_use(struct session *session)
 	err = session->device < 0 ? mount_session(session) : take_device(session);
 	if (!err)
 		err = use_mount(session, &before);
+	/* A signal that comes now finds nothing left to stop: it shall not show in how
+	 * the process ended. */
+	pthread_sigmask(SIG_BLOCK, &ending, NULL);
 	fuse_remove_signal_handlers(session->fuse);
 	return err;
 }

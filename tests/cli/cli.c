@@ -216,7 +216,7 @@ pid_t cli_process_beside(pid_t pid)
 
 /* A daemon whose standard error is gone has its exit status alone to tell that a
  * sanitizer has found something, or that it crashed. */
-static bool ended_badly;
+static int bad_status;		/* as of waitpid(); 0: none has ended badly */
 
 bool cli_are_left(int count)
 {
@@ -224,8 +224,9 @@ bool cli_are_left(int count)
 	int status, living = cli_processes(NULL);
 
 	while (waitpid(-1, &status, WNOHANG) > 0)
-		ended_badly |= WIFSIGNALED(status) ? WTERMSIG(status) != SIGKILL
-						   : WEXITSTATUS(status) > 1;
+		if (WIFSIGNALED(status) ? WTERMSIG(status) != SIGKILL
+					: WEXITSTATUS(status) > 1)
+			bad_status = status;
 	return living == count;
 }
 
@@ -273,7 +274,7 @@ int cli_begin(void **state)
 	tree_write(cli->file, "", -1);
 	tree_write(in(cli->source, "pkg/mod.py"), "mod = 1\n", -1);
 	cli->mounts = cli_mount_table();
-	ended_badly = false;
+	bad_status = 0;
 	*state = cli;
 	return 0;
 }
@@ -290,8 +291,11 @@ int cli_end(void **state)
 		each_process(kill_process, NULL);
 		cli_ends();
 	}
-	if (ended_badly) {
-		print_error("a process ended badly\n");
+	if (bad_status) {
+		print_error("a process ended badly: %s %d\n",
+			    WIFSIGNALED(bad_status) ? "by signal" : "with status",
+			    WIFSIGNALED(bad_status) ? WTERMSIG(bad_status)
+						    : WEXITSTATUS(bad_status));
 		left = true;
 	}
 	if (!cli_mounts_are(cli->mounts)) {

@@ -18,7 +18,7 @@ enum { LIMIT = 64, PINS = LIMIT * 3 / 4 - 1, FILES = 120 };
 
 static const char *file_name(int i)
 {
-	static char name[16];
+	static char name[32];
 
 	snprintf(name, sizeof(name), "file-%d", i);
 	return name;
