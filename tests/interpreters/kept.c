@@ -15,7 +15,6 @@
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
-#include <sys/xattr.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -48,9 +47,7 @@ static int begin(void)
 /* Its pid, or -1 when nothing is mounted. */
 static pid_t daemon_of(const char *mountpoint)
 {
-	char text[65536];
-	ssize_t size = getxattr(mountpoint, "user.pycachefs.status", text, sizeof(text));
-	json_t *status = size > 0 ? json_loadb(text, (size_t)size, 0, NULL) : NULL;
+	json_t *status = fixture_status(mountpoint);
 	pid_t pid = status ? (pid_t)json_integer_value(json_object_get(status, "pid")) : -1;
 
 	json_decref(status);

@@ -36,6 +36,7 @@
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -562,6 +563,14 @@ int fixture_possible(void)
 		return 0;
 	fprintf(stderr, "cannot mount here: ");
 	return cannot_run(why);
+}
+
+json_t *fixture_status(const char *mountpoint)
+{
+	char text[65536];
+	ssize_t length = getxattr(mountpoint, "user.pycachefs.status", text, sizeof(text));
+
+	return length > 0 ? json_loadb(text, (size_t)length, 0, NULL) : NULL;
 }
 
 int cannot_run(const char *why)

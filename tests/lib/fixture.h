@@ -13,6 +13,7 @@
 #ifndef TESTS_FIXTURE_H
 #define TESTS_FIXTURE_H
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <sys/types.h>
 
@@ -58,6 +59,10 @@ struct fixture {
  * function calls this first and returns what it returns when that is not 0.
  */
 int fixture_possible(void);
+
+/* What the mount at @mountpoint says of itself, which the caller drops; NULL when nothing
+ * answers there. */
+json_t *fixture_status(const char *mountpoint);
 
 /*
  * For a main function that finds a program missing which its tests run: says so

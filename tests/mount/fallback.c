@@ -194,10 +194,7 @@ static int teardown(void **state)
 
 static json_t *status(const struct fixture *f)
 {
-	char text[16384];
-	ssize_t length = getxattr(f->mountpoint, "user.pycachefs.status", text,
-				  sizeof(text));
-	json_t *value = length > 0 ? json_loadb(text, (size_t)length, 0, NULL) : NULL;
+	json_t *value = fixture_status(f->mountpoint);
 
 	assert_non_null(value);
 	return value;

@@ -125,15 +125,10 @@ static void listings_are_seen_to_change(void **state)
 /* All requests that the daemon has had, as it counts them itself. */
 static json_int_t count_requests(const struct fixture *f)
 {
-	static char text[65536];
-	ssize_t length = getxattr(f->mountpoint, "user.pycachefs.status", text,
-				  sizeof(text));
+	json_t *status = fixture_status(f->mountpoint), *value;
 	json_int_t count = 0;
 	const char *key;
-	json_t *status, *value;
 
-	assert_true(length > 0);
-	status = json_loadb(text, (size_t)length, 0, NULL);
 	assert_non_null(status);
 	assert_string_equal("watch", json_string_value(json_object_get(
 		json_object_get(status, "coherence"), "kind")));

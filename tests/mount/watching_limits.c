@@ -17,7 +17,6 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/xattr.h>
 #include <unistd.h>
 
 #include "command.h"
@@ -106,10 +105,7 @@ static int setup_root(void **state)
 /* What `status` says of coherence: a value that the caller frees. */
 static json_t *coherence(const struct fixture *f)
 {
-	char text[16384];
-	ssize_t length = getxattr(f->mountpoint, "user.pycachefs.status", text,
-				  sizeof(text));
-	json_t *status = length > 0 ? json_loadb(text, (size_t)length, 0, NULL) : NULL;
+	json_t *status = fixture_status(f->mountpoint);
 	json_t *value = json_incref(json_object_get(status, "coherence"));
 
 	json_decref(status);

@@ -90,19 +90,11 @@ static int on_squashfs(const char *source, void *data)
 	return 0;
 }
 
-static json_t *status(const struct fixture *f)
-{
-	char text[16384];
-	ssize_t length = getxattr(f->mountpoint, "user.pycachefs.status", text,
-				  sizeof(text));
-
-	return length > 0 ? json_loadb(text, (size_t)length, 0, NULL) : NULL;
-}
-
 /* All requests but those for the status; -1 unless all that is known is watched. */
 static json_int_t count_requests(const struct fixture *f)
 {
-	json_t *all = status(f), *coherence = json_object_get(all, "coherence"), *value;
+	json_t *all = fixture_status(f->mountpoint), *value;
+	json_t *coherence = json_object_get(all, "coherence");
 	const char *kind = json_string_value(json_object_get(coherence, "kind")), *key;
 	json_int_t count = 0;
 

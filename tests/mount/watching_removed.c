@@ -18,7 +18,6 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
-#include <sys/xattr.h>
 #include <unistd.h>
 
 #include "command.h"
@@ -218,10 +217,7 @@ static void an_open_file_stays_whole_until_it_is_closed(void **state)
 /* One number of `status`. */
 static json_int_t figure(const struct fixture *f, const char *group, const char *key)
 {
-	char text[16384];
-	ssize_t length = getxattr(f->mountpoint, "user.pycachefs.status", text,
-				  sizeof(text));
-	json_t *status = length > 0 ? json_loadb(text, (size_t)length, 0, NULL) : NULL;
+	json_t *status = fixture_status(f->mountpoint);
 	json_int_t value;
 
 	assert_non_null(status);
