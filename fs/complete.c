@@ -207,9 +207,14 @@ static void fish_word(const struct opts_word *word)
 	/* Each value is a word of its own. */
 	if (!has_choices(word))
 		return;
-	for (const char *at = word->metavar; *at;
-	     at += strcspn(at, "|"), at += *at == '|')
-		printf(" '%.*s=%.*s'", length, word->word, (int)strcspn(at, "|"), at);
+	for (const char *at = word->metavar; *at; at += *at == '|') {
+		size_t value = strcspn(at, "|");
+
+		printf(" '%.*s=", length, word->word);
+		fwrite(at, 1, value, stdout);
+		putchar('\'');
+		at += value;
+	}
 }
 
 /* The switches whose value is the next word. */

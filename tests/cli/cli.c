@@ -214,6 +214,11 @@ pid_t cli_process_beside(pid_t pid)
 	return pair.other;
 }
 
+void cli_leave_leaks(void)
+{
+	setenv("LSAN_OPTIONS", "detect_leaks=0", 1);
+}
+
 /* A daemon whose standard error is gone has its exit status alone to tell that a
  * sanitizer has found something, or that it crashed. */
 static int bad_status;		/* as of waitpid(); 0: none has ended badly */
@@ -304,6 +309,7 @@ int cli_end(void **state)
 		left = true;
 		each_mount(detach_below, cli->top);
 	}
+	unsetenv("LSAN_OPTIONS");
 	free(cli->mounts);
 	tree_remove(cli->top);
 	free(cli);

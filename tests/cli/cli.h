@@ -112,6 +112,13 @@ int cli_processes(pid_t *ret_last);
 /* A living process that we are the parent of and that is not @pid, or -1. */
 pid_t cli_process_beside(pid_t pid);
 
+/*
+ * From here to the test's end no process looks for leaks.  LeakSanitizer does that in a
+ * process of its own (exit status 4, or SIGKILL, when who started it is gone), which
+ * would become our child when the one that it looks at is killed.
+ */
+void cli_leave_leaks(void);
+
 /* Whether all processes that we are the parent of end in time. */
 bool cli_ends(void);
 

@@ -178,6 +178,7 @@ static bool run_and_kill(const char *top, double after)
 	if (child == 0) {
 		int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 
+		cli_leave_leaks();
 		for (int fd = 0; fd < 3; fd++)
 			dup2(null, fd);
 		if (chdir(top) == 0 && setresgid(PLAIN, PLAIN, PLAIN) == 0 &&
