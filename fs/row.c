@@ -77,7 +77,7 @@ void row_update_locked(struct handles *handles, struct inode *inode)
 	if (to == inode->row)
 		return;
 	move_locked(handles, inode, to);
-	if (is_writers_row(to) && row_writers_locked(handles) == 1)
+	if (is_writers_row(to) && handles->resting)
 		pthread_cond_broadcast(&handles->changed);
 }
 

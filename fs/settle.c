@@ -136,8 +136,11 @@ bool handles_settle_wait(struct handles *handles, unsigned seconds)
 	bool stopping;
 
 	pthread_mutex_lock(&handles->lock);
-	while (!row_writers_locked(handles) && !handles->stopping)
+	while (!row_writers_locked(handles) && !handles->stopping) {
+		handles->resting = true;
 		pthread_cond_wait(&handles->changed, &handles->lock);
+	}
+	handles->resting = false;
 	until = monotonic_in((uint64_t)seconds * 1000);
 	while (!handles->stopping &&
 	       cond_wait(&handles->changed, &handles->lock, &until))

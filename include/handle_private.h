@@ -53,7 +53,8 @@ struct handles {
 	enum row_name young;		/* the writers' row that new ones join */
 	bool settling;			/* a pass is in progress */
 	bool stopping;
-	pthread_cond_t changed;		/* first writer, or stopping */
+	bool resting;			/* who settles waits for a first writer */
+	pthread_cond_t changed;		/* that came, or stopping */
 };
 
 /* Returns NULL when memory is short; then @fd is closed. */

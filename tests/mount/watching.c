@@ -8,13 +8,18 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <jansson.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <sys/xattr.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "command.h"
@@ -73,9 +78,8 @@ static void expect(const char *path, const char *content, mode_t mode)
 			 content ? content : "missing");
 }
 
-static void changes_behind_the_mount_are_seen(void **state)
+static void change_behind(const struct fixture *f)
 {
-	const struct fixture *f = *state;
 	char behind[320], file[320], other[320];
 
 	snprintf(behind, sizeof(behind), "%s/dir/file", f->source);
@@ -99,6 +103,95 @@ static void changes_behind_the_mount_are_seen(void **state)
 		assert_int_equal(unlink(in(f->source, "dir/other")), 0);
 		expect(other, NULL, 0);
 	}
+}
+
+static void changes_behind_the_mount_are_seen(void **state)
+{
+	change_behind(*state);
+}
+
+/* As an editor saves: five changes of names and contents. */
+static void save(const char *directory, int number)
+{
+	char path[320], new[330];
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/saved-%d", directory, number);
+	snprintf(new, sizeof(new), "%s.new", path);
+	fd = open(new, O_WRONLY | O_CREAT | O_EXCL, 0644);
+	if (write(fd, "text", 4) != 4 || close(fd) || rename(new, path) || unlink(path))
+		_exit(1);
+}
+
+static void they_are_seen_while_much_changes_through_it(void **state)
+{
+	const struct fixture *f = *state;
+	pid_t child;
+
+	fflush(NULL);
+	child = fork();
+	assert_true(child >= 0);
+	if (child == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		for (int i = 0; ; i++)
+			save(in(f->mountpoint, "dir"), i);
+	}
+	change_behind(f);
+	assert_int_equal(waitpid(child, NULL, WNOHANG), 0);
+	assert_int_equal(kill(child, SIGKILL), 0);
+	assert_int_equal(waitpid(child, NULL, 0), child);
+}
+
+/* How often the daemon's threads that serve no requests have gone to sleep. */
+static long count_sleeps(pid_t daemon)
+{
+	static const char field[] = "\nvoluntary_ctxt_switches:";
+	char path[320];
+	struct dirent *entry;
+	long count = 0;
+	DIR *tasks;
+
+	snprintf(path, sizeof(path), "/proc/%d/task", daemon);
+	tasks = opendir(path);
+	assert_non_null(tasks);
+	while ((entry = readdir(tasks))) {
+		char *status;
+
+		if (entry->d_name[0] == '.')
+			continue;
+		snprintf(path, sizeof(path), "/proc/%d/task/%s/status", daemon, entry->d_name);
+		status = tree_read(path, NULL);
+		assert_non_null(strstr(status, field));
+		if (!strstr(status, "fuse_worker"))
+			count += atol(strstr(status, field) + sizeof(field) - 1);
+		free(status);
+	}
+	closedir(tasks);
+	return count;
+}
+
+static double milliseconds(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (double)ts.tv_sec * 1e3 + (double)ts.tv_nsec / 1e6;
+}
+
+/* Those threads are told of every change.  On a machine that is slow enough this can't
+ * fail, but it never fails where it should not. */
+static void what_changes_through_the_mount_wakes_only_who_serves(void **state)
+{
+	enum { FILES = 2000, SLEEPS_A_MILLISECOND = 1, OTHERS = 500 };
+	const struct fixture *f = *state;
+	const char *dir = in(f->mountpoint, "dir");
+	double begin = milliseconds();
+	long before = count_sleeps(f->daemon), count;
+
+	for (int i = 0; i < FILES; i++)
+		save(dir, i);
+	count = count_sleeps(f->daemon) - before;
+	assert_true((double)count <= (milliseconds() - begin) * SLEEPS_A_MILLISECOND + OTHERS);
 }
 
 static bool list_is_empty(void *path)
@@ -174,6 +267,11 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(changes_behind_the_mount_are_seen,
 						setup, teardown),
+		cmocka_unit_test_setup_teardown(they_are_seen_while_much_changes_through_it,
+						setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			what_changes_through_the_mount_wakes_only_who_serves,
+			setup, teardown),
 		cmocka_unit_test_setup_teardown(listings_are_seen_to_change,
 						setup, teardown),
 		cmocka_unit_test_setup_teardown(what_is_cached_costs_no_request,
