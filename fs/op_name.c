@@ -191,7 +191,7 @@ static int do_create(struct request *r, mode_t mode, int flags,
 	return entry_open(r->fs, r->inode, &place, &opened, ret);
 }
 
-/* No handle, as with op_open(): no RELEASE ever follows. */
+/* No handle, as with op_open(): the RELEASE that follows has nothing to release. */
 static void answer_create(struct request *r, int err,
 			  const struct fuse_entry_param *entry,
 			  struct fuse_file_info *fi)

@@ -1,7 +1,7 @@
 /*
  * Operations on extended attributes, POSIX ACLs among them.
  *
- * The calls take no descriptor that is O_PATH, so they go by name: a serving
+ * The calls take no descriptor that is O_PATH, so most go by name: a serving
  * thread's working directory is /proc/self/fd (see cred.h), where "7" is the file
  * behind descriptor 7, and "6/name" is a symlink itself.
  */
@@ -183,6 +183,22 @@ void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name,
 	reply_error(&r, do_setxattr(&r, name, value, size, flags));
 }
 
+/* A descriptor that the kernel takes for it is cheaper than a name, for which /proc makes
+ * an inode each time; and the kernel asks of each file that is written first. */
+static ssize_t get_at(const struct request *r, const struct subject *subject,
+		      const char *name, char *value, size_t size)
+{
+	ssize_t length;
+
+	if (!follows(r))
+		return lgetxattr(subject->path, name, value, size);
+	length = fgetxattr(handle_fd(subject->handle), name, value, size);
+	/* It is O_PATH. */
+	if (length < 0 && errno == EBADF)
+		length = getxattr(subject->path, name, value, size);
+	return length;
+}
+
 /* Fills @value, or asks for the length alone when @size is 0. */
 static int do_getxattr(struct request *r, const char *name, char *value,
 		       size_t size, size_t *ret_length)
@@ -194,8 +210,7 @@ static int do_getxattr(struct request *r, const char *name, char *value,
 
 	if (err)
 		return err;
-	length = follows(r) ? getxattr(subject.path, name, value, size)
-			    : lgetxattr(subject.path, name, value, size);
+	length = get_at(r, &subject, name, value, size);
 	if (length < 0)
 		return -errno;
 	*ret_length = acl && size ? attr_acl(r->fs, value, (size_t)length)
