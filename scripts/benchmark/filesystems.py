@@ -1,7 +1,8 @@
 """The filesystems that take turns, and how each is mounted and unmounted.
 
 A filesystem gets a directory of its own with a copy of the tree (`lower`), an empty
-directory on tmpfs (`upper`, for those that keep changes apart) and a mountpoint.
+directory (`upper`, for those that keep changes apart: on the tree's disk, so that what
+is written costs the same as elsewhere) and a mountpoint.
 What is mounted is unmounted by close(), whatever state the daemon is in.
 """
 import os
@@ -34,6 +35,7 @@ class Kind:
     words: object = None
     in_place: bool = False
     keeps_apart: bool = False   # changes go to `upper`, and not to the tree
+    apart_in_memory: bool = False   # `upper` is on tmpfs
     daemon: bool = True
     peer: bool = True
 
@@ -77,7 +79,7 @@ KINDS = (
     Kind("overlayfs", "overlayfs, tmpfs upper", ("mount",), "", daemon=False,
          words=lambda lower, upper, top: [
              "-t", "overlay", "overlay", "-o", overlay_words(lower, upper), top],
-         keeps_apart=True),
+         keeps_apart=True, apart_in_memory=True),
 )
 
 PEERS = [kind.name for kind in KINDS if kind.peer]
@@ -100,6 +102,7 @@ class Filesystem:
     lower: str
     upper: str
     mountpoint: str
+    memory: str                 # a place on tmpfs that need not exist
     daemon: subprocess.Popen = None
     mounted: bool = field(default=False)
 
@@ -125,6 +128,20 @@ class Filesystem:
             os.makedirs(os.path.join(self.upper, name))
         if not self.kind.keeps_apart:
             strip(self.lower)
+
+    @contextmanager
+    def in_memory(self):
+        """Meanwhile it is one of an empty tree on tmpfs, and all else of it is there too."""
+        before = self.lower, self.upper
+        self.lower, self.upper = self.memory + ".lower", self.memory + ".upper"
+        os.makedirs(self.lower)
+        try:
+            yield
+        finally:
+            self.close()
+            for place in (self.lower, self.upper):
+                shutil.rmtree(place, ignore_errors=True)
+            self.lower, self.upper = before
 
     def mount(self):
         """Mounts it with the daemon in the foreground, and returns when it is usable.

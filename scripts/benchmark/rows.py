@@ -37,6 +37,7 @@ class Row:
     cold: bool = False      # nothing in the page cache (root only)
     settle: bool = False    # earlier writes have reached the disk
     big: int = 0            # bytes of the file `bench-big` that it reads
+    in_memory: bool = False     # in an empty tree on tmpfs, whoever keeps changes where
     peers: bool = True
     chart: bool = False
 
@@ -110,6 +111,8 @@ def all_rows(scale, tree, interpreters, pytest_python):
             {"python": pytest_python, "tests": tree.tests}, chart=True),
         Row("create", f"create, write, rename, unlink {scale.made} files", "create",
             {"count": scale.made}, settle=scale.settle, chart=True),
+        Row("create-memory", "the same, all on tmpfs", "create", {"count": scale.made},
+            passes=many, in_memory=True),
         Row("append", f"{scale.appended} appends of 100 bytes", "append",
             {"count": scale.appended}, passes=many, settle=scale.settle),
         *big_file(scale),

@@ -9,7 +9,7 @@
 
 static const char *const rows[] = {
 	"import-first", "walk", "read-all", "open-close", "stat", "miss",
-	"git-status", "pytest", "create", "append", "read-cold", "read-warm",
+	"git-status", "pytest", "create", "create-memory", "append", "read-cold", "read-warm",
 	"write-cold", "write-warm", "readers-2", "readers-8", "mount", "run",
 	"memory", "memory-many", NULL,
 };
