@@ -17,8 +17,14 @@
 enum {
 	MAX_WAIT_MILLISECONDS = 100,
 	/* A lookup that found the file before it went may have been answered, and the
-	 * answer not yet taken: its thread has been woken, so a moment is enough. */
-	MOMENT_NANOSECONDS = 5000000,
+	 * answer not yet taken: its thread has been woken, so a moment is enough.  Most
+	 * of what is evicted was looked up long before.  Of the rest the kernel's word
+	 * comes sooner, where there is a thread to take it. */
+	MOMENT_MILLISECONDS = 20,
+	PAUSE_NANOSECONDS = 500000,
+	/* What the kernel has may be open, or be in its hands for an instant: word that
+	 * its name is gone (notify.c) is passed on at the same time. */
+	MIN_TRIES = 10,
 };
 
 /* libfuse 3.18 has no call for it (include/uapi/linux/fuse.h). */
@@ -110,20 +116,50 @@ static void close_forgotten(struct fs *fs, uint64_t number)
 	inode_put(fs->inodes, inode);
 }
 
-/* Takes the files out of @batch that the kernel has forgotten. */
-static void forget_by_number(struct forgetter *forgetter, struct gone **batch)
+/* Whether an answer that told of the file may not have been taken yet.  Once the kernel's
+ * word has come that it has forgotten all answers, the table does not know it. */
+static bool may_be_on_its_way(struct fs *fs, uint64_t number)
 {
-	const struct timespec moment = { .tv_nsec = MOMENT_NANOSECONDS };
+	struct inode *inode = inode_get(fs->inodes, number);
+	bool may_be = inode && inode_told_ago(inode) < MOMENT_MILLISECONDS;
 
-	nanosleep(&moment, NULL);
+	inode_put(fs->inodes, inode);
+	return may_be;
+}
+
+/* Takes the files out of @batch that the kernel has forgotten for good.  Returns whether
+ * there are others that it does not know yet, or not any more. */
+static bool forget_known(struct forgetter *forgetter, struct gone **batch)
+{
+	bool others = false;
+
 	for (struct gone **at = batch, *gone; (gone = *at); ) {
-		if (prune(forgetter, gone->number)) {
+		/* Asked before: else an answer could be taken in between. */
+		bool on_its_way = may_be_on_its_way(forgetter->fs, gone->number);
+		bool knows = !prune(forgetter, gone->number);
+
+		if (knows || on_its_way) {
+			others |= !knows;
+			at = &gone->next;
+		} else {
 			close_forgotten(forgetter->fs, gone->number);
 			*at = gone->next;
 			free(gone);
-		} else {
-			at = &gone->next;
 		}
+	}
+	return others;
+}
+
+/* Leaves what is open in @batch. */
+static void forget_by_number(struct forgetter *forgetter, struct gone **batch)
+{
+	const struct timespec pause = { .tv_nsec = PAUSE_NANOSECONDS };
+	bool others = true;
+
+	for (int tries = 0; *batch && (others || tries < MIN_TRIES); tries++) {
+		if (tries)
+			nanosleep(&pause, NULL);
+		others = forget_known(forgetter, batch);
 	}
 }
 

@@ -378,6 +378,7 @@ int inode_lookup(struct inode_table *table, const struct sighting *seen,
 		if (inode) {
 			if (inode->lookups++ == 0)
 				inode_ref(inode);
+			inode_note_told(inode);
 			inode_ref(inode);
 		}
 		pthread_rwlock_unlock(&table->lock);

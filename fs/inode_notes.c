@@ -3,7 +3,29 @@
  * needs a lock.  What they mean is told in inode.h.
  */
 #include "inode.h"
+
+#include <time.h>
+
 #include "inode_private.h"
+
+/* Told without asking the hardware, which is slow on some machines. */
+static uint16_t coarse_milliseconds(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+	return (uint16_t)((uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000);
+}
+
+void inode_note_told(struct inode *inode)
+{
+	atomic_store(&inode->told_at, coarse_milliseconds());
+}
+
+unsigned inode_told_ago(const struct inode *inode)
+{
+	return (uint16_t)(coarse_milliseconds() - atomic_load(&inode->told_at));
+}
 
 bool inode_is_tidy(const struct inode *inode)
 {

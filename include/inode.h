@@ -188,6 +188,12 @@ bool inode_note_shown(struct inode *inode, uint32_t content, uint32_t ctime);
 /* Notes that a file was used at @second.  Returns whether that is news. */
 bool inode_note_used(struct inode *inode, uint32_t second);
 
+/*
+ * How many milliseconds ago inode_lookup() found the inode last, give or take a tick of
+ * the kernel's (10 ms at most); what is longer ago than a minute may look shorter.
+ */
+unsigned inode_told_ago(const struct inode *inode);
+
 /* Notes that the file's capabilities were just removed; taking the note ends it.
  * See op_attr.c, change_nothing(). */
 void inode_set_capability_removed(struct inode *inode);

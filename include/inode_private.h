@@ -57,6 +57,8 @@ struct inode {
 	};
 	bool in_keys;
 	bool out_of_memory;	/* while adding */
+	/* Of inode_told_ago(): milliseconds, of which the upper bits are left out. */
+	_Atomic uint16_t told_at;
 
 	/* Guarded by handles->lock. */
 	struct handle *handle;	/* a reference, or NULL */
@@ -93,6 +95,9 @@ struct inode_table {
 	uint32_t free_slot;		/* the first of the free ones; 0: none */
 	uint64_t known;
 };
+
+/* inode_notes.c: see inode_told_ago(). */
+void inode_note_told(struct inode *inode);
 
 /*
  * inode_names.c, under table->lock.  Names that go are added to @gone, for the

@@ -25,6 +25,9 @@ static struct fixture_options one_mebibyte = {
 static struct fixture_options one_reader = {
 	.prepare = make_project, .options = "size=1M,max_threads=1",
 };
+static struct fixture_options room_for_one = {
+	.prepare = make_project, .options = "size=64K,max_threads=1",
+};
 static struct fixture_options few_inodes = {
 	.prepare = make_project, .options = "inodes=40",
 };
@@ -113,6 +116,17 @@ static void there_is_always_room_for_bytecode(void **state)
 	}
 	/* Not more goes than is needed: of 64 that fit, a sixteenth at a time. */
 	assert_left(f, 300, 50, 64);
+}
+
+/* Each takes the place of the one before, which the kernel has to forget in time. */
+static void there_is_room_for_one_file_after_another(void **state)
+{
+	struct fixture *f = *state;
+
+	for (int i = 0; i < 200; i++) {
+		put(bytecode(f, i), 60 * KIBI);
+		assert_exists(bytecode(f, i));
+	}
 }
 
 static void there_is_always_an_inode_for_bytecode(void **state)
@@ -401,6 +415,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		WITH(there_is_always_room_for_bytecode, &one_mebibyte),
 		WITH(there_is_always_room_for_bytecode, &one_reader),
+		WITH(there_is_room_for_one_file_after_another, &room_for_one),
 		WITH(there_is_always_an_inode_for_bytecode, &few_inodes),
 		WITH(directories_that_hold_no_bytecode_make_room, &few_inodes),
 		WITH(a_cache_of_ones_own_mode_finds_room, &few_inodes),

@@ -366,6 +366,30 @@ static void all_inodes_are_gone_through(void **state)
 	assert_memory_equal(numbers, expected, sizeof(expected));
 }
 
+static bool was_told_before(void *inode)
+{
+	return inode_told_ago(inode) >= 50;
+}
+
+/* What was looked up just now may not have come to the kernel: see forgetter.c. */
+static void it_is_known_how_long_ago_a_file_was_looked_up(void **state)
+{
+	enum { TICK = 10 };
+	struct world *world = *state;
+	uint64_t start = milliseconds();
+	struct inode *inode = add(world, 1, S_IFREG, world->root, "a");
+
+	for (int i = 0; i < 2; i++) {
+		assert_in_range(inode_told_ago(inode), 0, milliseconds() - start + TICK);
+		assert_true(eventually(10, was_told_before, inode));
+		assert_true(milliseconds() - start + TICK >= 50);
+		/* Found again, it is as if new. */
+		start = milliseconds();
+		assert_ptr_equal(add(world, 1, S_IFREG, world->root, "a"), inode);
+	}
+	forget(world, inode_number(inode), 3);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -382,6 +406,7 @@ int main(void)
 		T(a_retired_inode_is_found_by_number_only),
 		T(another_type_is_another_file),
 		T(all_inodes_are_gone_through),
+		T(it_is_known_how_long_ago_a_file_was_looked_up),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
