@@ -34,11 +34,6 @@ static bool lies_there(int at, const char *name)
 	return fstatat(at, name, &st, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
-static uint64_t nanoseconds(struct statx_timestamp time)
-{
-	return (uint64_t)time.tv_sec * 1000000000 + time.tv_nsec;
-}
-
 /* Whether a further change could leave the ctime as it is. */
 static bool changed_just_now(struct fs *fs, const struct file_id *id,
 			     const struct statx *stx)
@@ -50,7 +45,7 @@ static bool changed_just_now(struct fs *fs, const struct file_id *id,
 		return false;
 	clock_gettime(CLOCK_REALTIME, &now);
 	time = (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
-	return time < nanoseconds(stx->stx_ctime) + TICK_NANOSECONDS;
+	return time < nanoseconds_of(stx->stx_ctime) + TICK_NANOSECONDS;
 }
 
 /*
@@ -60,20 +55,16 @@ static bool changed_just_now(struct fs *fs, const struct file_id *id,
 static int read_state(struct fs *fs, int dirfd, const char *module,
 		      char ret[NOTE_SIZE])
 {
+	char file[STATE_SIZE];
 	struct file_id id;
 	struct statx stx;
-	int err = identify_statx(&fs->devices, dirfd, module, &stx, &id);
+	int err = identify_state(&fs->devices, dirfd, module, &stx, &id, file);
 
 	if (err)
-		return err;
-	if (S_ISDIR(stx.stx_mode))
-		return -ENOENT;
-	/* Six numbers of at most 16 digits: 102 characters. */
-	snprintf(ret, NOTE_SIZE, "%.1s%" PRIx64 ".%" PRIx64 ".%" PRIx64 ".%" PRIx64
-		 ".%" PRIx64 ".%" PRIx64,
+		return err == -EISDIR ? -ENOENT : err;
+	snprintf(ret, NOTE_SIZE, "%.1s%s.%" PRIx64,
 		 changed_just_now(fs, &id, &stx) ? (const char[]){ PROVISIONAL, 0 } : "",
-		 id.dev, id.ino, id.birth, (uint64_t)stx.stx_size,
-		 nanoseconds(stx.stx_mtime), nanoseconds(stx.stx_ctime));
+		 file, nanoseconds_of(stx.stx_ctime));
 	return 0;
 }
 

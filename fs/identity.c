@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <linux/magic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -177,6 +178,11 @@ static uint64_t handle_digest(int at, const char *name)
 			       IDENTITY_SEED);
 }
 
+uint64_t nanoseconds_of(struct statx_timestamp time)
+{
+	return (uint64_t)time.tv_sec * 1000000000 + time.tv_nsec;
+}
+
 int identify_statx(struct devices *devices, int at, const char *name,
 		   struct statx *ret_statx, struct file_id *ret_id)
 {
@@ -196,8 +202,7 @@ int identify_statx(struct devices *devices, int at, const char *name,
 		if (err)
 			return err;
 		if ((stx.stx_mask & STATX_BTIME) && !is_overlay)
-			id.birth = (uint64_t)stx.stx_btime.tv_sec * 1000000000 +
-				stx.stx_btime.tv_nsec;
+			id.birth = nanoseconds_of(stx.stx_btime);
 		else
 			id.birth = handle_digest(at, name);
 		*ret_id = id;
@@ -215,6 +220,22 @@ int identify(struct devices *devices, int at, const char *name,
 	if (!err)
 		stat_from_statx(&stx, ret_stat);
 	return err;
+}
+
+int identify_state(struct devices *devices, int at, const char *name,
+		   struct statx *ret_statx, struct file_id *ret_id, char ret[STATE_SIZE])
+{
+	int err = identify_statx(devices, at, name, ret_statx, ret_id);
+
+	if (err)
+		return err;
+	if (S_ISDIR(ret_statx->stx_mode))
+		return -EISDIR;
+	/* Five numbers of at most 16 digits: 84 characters. */
+	snprintf(ret, STATE_SIZE, "%" PRIx64 ".%" PRIx64 ".%" PRIx64 ".%" PRIx64
+		 ".%" PRIx64, ret_id->dev, ret_id->ino, ret_id->birth,
+		 (uint64_t)ret_statx->stx_size, nanoseconds_of(ret_statx->stx_mtime));
+	return 0;
 }
 
 static struct timespec time_from_statx(struct statx_timestamp from)

@@ -5,10 +5,8 @@
 
 #include <dirent.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "cred.h"
 #include "log.h"
@@ -26,20 +24,15 @@ enum { HEARD = '!' };
 static int describe(struct fs *fs, int dirfd, const char *name, bool heard,
 		    char ret[NOTE_SIZE])
 {
+	char state[STATE_SIZE];
 	struct file_id id;
-	struct stat st;
-	int err = identify(&fs->devices, dirfd, name, &st, &id);
+	struct statx stx;
+	int err = identify_state(&fs->devices, dirfd, name, &stx, &id, state);
 
-	if (err)
-		return err;
-	if (S_ISDIR(st.st_mode))
-		return -EISDIR;
-	/* Six numbers of at most 16 digits. */
-	snprintf(ret, NOTE_SIZE, "%.1s%" PRIx64 ".%" PRIx64 ".%" PRIx64 ".%" PRIx64
-		 ".%" PRIx64 ".%lx", heard ? (const char[]){ HEARD, 0 } : "",
-		 id.dev, id.ino, id.birth, (uint64_t)st.st_size,
-		 (uint64_t)st.st_mtim.tv_sec, st.st_mtim.tv_nsec);
-	return 0;
+	if (!err)
+		snprintf(ret, NOTE_SIZE, "%.1s%s",
+			 heard ? (const char[]){ HEARD, 0 } : "", state);
+	return err;
 }
 
 bool orphan_is(struct fs *fs, const struct file_id *directory, int dirfd,

@@ -53,6 +53,18 @@ int identify_statx(struct devices *devices, int at, const char *name,
 		   struct statx *ret_statx, struct file_id *ret_id);
 
 /*
+ * As identify_statx() for what is no directory, and writes its state: which file it is,
+ * its size and its mtime.  Another file has another state, and so has other content as
+ * far as size and mtime tell.  -EISDIR for a directory.
+ */
+enum { STATE_SIZE = 88 };
+int identify_state(struct devices *devices, int at, const char *name,
+		   struct statx *ret_statx, struct file_id *ret_id, char ret[STATE_SIZE]);
+
+/* As one number.  Times that are 584 years apart look the same. */
+uint64_t nanoseconds_of(struct statx_timestamp time);
+
+/*
  * Whether a file of the filesystem @dev, which was met before, gets a new ctime by
  * each change after its ctime was looked at (multigrain timestamps, Linux 6.13).
  * Elsewhere changes within one tick of the clock may share one.
