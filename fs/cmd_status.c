@@ -1,9 +1,10 @@
 /*
  * pycachefs status [--json] [MOUNTPOINT...]
  *
- * Asks each mount by a virtual xattr of its root.  A mount that does not answer is
- * shown with the reason.  In JSON, paths and options are escaped (see text.h); people
- * see the bytes, as far as a terminal is to be given them.
+ * Asks all mounts at once, each by a virtual xattr of its root.  One that does not answer
+ * is shown with the reason, and keeps none of the others from being shown.  In JSON,
+ * paths and options are escaped (see text.h); people see the bytes, as far as a terminal
+ * is to be given them.
  */
 #include <getopt.h>
 #include <jansson.h>
@@ -12,6 +13,7 @@
 #include <sys/xattr.h>
 
 #include "cmd.h"
+#include "inquiry.h"
 #include "log.h"
 #include "mounts.h"
 #include "paths.h"
@@ -22,30 +24,39 @@
 
 #define STATUS_NAME "user.pycachefs.status"
 
-/* The mount's own words; NULL with errno set. */
-static json_t *ask(const char *mountpoint)
-{
-	/* Room for growth between the two calls. */
-	const size_t spare = 1024;
-	ssize_t length = getxattr(mountpoint, STATUS_NAME, NULL, 0);
-	json_t *answer;
+/* How long a mount may take to answer. */
+enum { PATIENCE_MILLISECONDS = 5000 };
 
-	if (length < 0)
-		return NULL;
-	_cleanup_free_ char *text = malloc((size_t)length + spare);
-	if (!text)
-		return NULL;
-	length = getxattr(mountpoint, STATUS_NAME, text, (size_t)length + spare);
-	if (length < 0)
-		return NULL;
-	answer = json_loadb(text, (size_t)length, 0, NULL);
-	/* Whoever calls their mount by our type may say anything. */
-	if (!json_is_object(answer)) {
-		json_decref(answer);
-		answer = NULL;
-	}
-	errno = EPROTO;
-	return answer;
+/* The mount's own words; -EBUSY when something else is mounted on top of it. */
+static int ask(const void *data, char **ret)
+{
+	const struct mount_entry *entry = data;
+	const struct mount_id id = { .dev = entry->dev, .id = entry->id };
+	_cleanup_free_ char *point = NULL, *answer = calloc(1, XATTR_SIZE_MAX + 1);
+
+	if (!answer)
+		return -ENOMEM;
+	if (mounts_locate(&id, &point) == -EBUSY)
+		return -EBUSY;
+	if (getxattr(entry->point, STATUS_NAME, answer, XATTR_SIZE_MAX) < 0)
+		return -errno;
+	*ret = answer;
+	answer = NULL;
+	return 0;
+}
+
+/* The same for where a path leads: it may lead through a mount. */
+static int ask_path(const void *path, char **ret)
+{
+	*ret = path_resolve(path);
+	return *ret ? 0 : -errno;
+}
+
+static const char *reason(int err)
+{
+	return err == -ETIMEDOUT ? "no answer from the daemon" :
+		err == -EBUSY ? "something else is mounted on top of it" :
+		strerror(-err);
 }
 
 /* Puts bytes into the object as text. */
@@ -57,68 +68,98 @@ static int set_text(json_t *object, const char *key, const char *bytes)
 		-ENOMEM : 0;
 }
 
-/* @why: it can't be asked; NULL: it is asked. */
-static int add_mount(json_t *mounts, const struct mount_entry *entry,
-		     const char *why)
-{
-	json_t *mount = why ? NULL : ask(entry->point);
-	int err = 0;
-
-	if (!mount) {
-		mount = json_pack("{s:s}", "error", why ? why : strerror(errno));
-		err = set_text(mount, "source", entry->origin);
-	}
-	if (!err)
-		err = set_text(mount, "mountpoint", entry->point);
-	if (err) {
-		json_decref(mount);
-		return err;
-	}
-	return json_array_append_new(mounts, mount) ? -ENOMEM : 0;
-}
-
-struct listing {
-	json_t *mounts;
-	const char *only;	/* the mount at this path; NULL: all */
-	bool found;
+/* A mount that is being asked. */
+struct asked {
+	json_t *known;		/* owned: what can be said without its answer */
+	struct inquiry inquiry;
+	int err;		/* why it could not be asked */
 };
 
-static int add_ours(const struct mount_entry *entry, void *data)
+struct listing {
+	const char *only;	/* the mount at this path; NULL: all */
+	struct asked *asked;	/* owned */
+	size_t count;
+};
+
+static int ask_ours(const struct mount_entry *entry, void *data)
 {
-	const struct mount_id id = { .dev = entry->dev, .id = entry->id };
-	_cleanup_free_ char *point = NULL;
 	struct listing *listing = data;
-	bool covered;
+	struct asked *asked;
+	int err;
 
 	if (strcmp(entry->type, MOUNTS_TYPE) != 0 ||
 	    (listing->only && strcmp(entry->point, listing->only) != 0))
 		return 0;
-	covered = mounts_locate(&id, &point) == -EBUSY;
-	/* Whoever names a path means what it leads to. */
-	if (covered && listing->only)
-		return 0;
-	listing->found = true;
-	return add_mount(listing->mounts, entry,
-			 covered ? "something else is mounted on top of it" : NULL);
+	asked = reallocarray(listing->asked, listing->count + 1, sizeof(*asked));
+	if (!asked)
+		return -ENOMEM;
+	listing->asked = asked;
+	asked += listing->count++;
+	asked->known = json_object();
+	asked->err = inquiry_begin(&asked->inquiry, ask, entry);
+	err = set_text(asked->known, "source", entry->origin);
+	return err ? err : set_text(asked->known, "mountpoint", entry->point);
 }
 
-/* Adds those that are named.  Returns how many are none of ours. */
-static int add_named(json_t *mounts, char **paths)
+/* What is shown of a mount; @err: why there is no answer. */
+static json_t *describe(const struct asked *asked, int err, const char *answer)
 {
-	int strangers = 0;
+	json_t *mount = err ? NULL : json_loads(answer, 0, NULL);
 
-	for (; *paths; paths++) {
-		_cleanup_free_ char *path = path_resolve(*paths);
-		struct listing listing = { .mounts = mounts, .only = path };
-		int err = path ? mounts_each(add_ours, &listing) : -errno;
-
-		if (!err && listing.found)
-			continue;
-		complain("'%s': %s", *paths,
-			 err ? strerror(-err) : "not a pycachefs mount");
-		strangers++;
+	if (json_is_object(mount)) {
+		json_object_set(mount, "mountpoint",
+				json_object_get(asked->known, "mountpoint"));
+		return mount;
 	}
-	return strangers;
+	json_decref(mount);
+	/* Whoever calls their mount by our type may say anything. */
+	json_object_set_new(asked->known, "error",
+			    json_string(reason(err ? err : -EPROTO)));
+	return json_incref(asked->known);
+}
+
+/* Adds what the mounts have answered.  Returns how many there was no word from. */
+static int gather(struct listing *listing, json_t *mounts)
+{
+	const uint64_t due = milliseconds() + PATIENCE_MILLISECONDS;
+	int silent = 0;
+
+	for (size_t i = 0; i < listing->count; i++) {
+		struct asked *asked = &listing->asked[i];
+		_cleanup_free_ char *answer = NULL;
+		int err = asked->err ? asked->err :
+			inquiry_end(&asked->inquiry, due, &answer);
+
+		silent += asked->err || err == -ETIMEDOUT;
+		/* Whoever names a path means what it leads to. */
+		if (err != -EBUSY || !listing->only)
+			json_array_append_new(mounts, describe(asked, err, answer));
+		json_decref(asked->known);
+	}
+	free(listing->asked);
+	return silent;
+}
+
+/* Adds the mount at @given.  Returns whether it is there and has answered. */
+static bool add_named(json_t *mounts, const char *given)
+{
+	const uint64_t due = milliseconds() + PATIENCE_MILLISECONDS;
+	size_t before = json_array_size(mounts);
+	_cleanup_free_ char *path = NULL;
+	struct listing listing = { 0 };
+	struct inquiry inquiry;
+	int silent, err = inquiry_begin(&inquiry, ask_path, given);
+
+	if (!err)
+		err = inquiry_end(&inquiry, due, &path);
+	listing.only = path;
+	if (!err)
+		err = mounts_each(ask_ours, &listing);
+	silent = gather(&listing, mounts);
+	if (!err && json_array_size(mounts) > before)
+		return !silent;
+	complain("'%s': %s", given, err ? reason(err) : "not a pycachefs mount");
+	return false;
 }
 
 static json_int_t number(const json_t *mount, const char *group, const char *key)
@@ -269,23 +310,30 @@ static void print_all(const json_t *mounts, bool json)
 		show_mount(&table, mount);
 }
 
+/* Adds all there are.  Returns whether all have answered. */
+static bool add_all(json_t *mounts)
+{
+	struct listing listing = { 0 };
+	int err = mounts_each(ask_ours, &listing);
+	int silent = gather(&listing, mounts);
+
+	if (err)
+		complain("/proc/self/mountinfo: %s", strerror(-err));
+	return !err && !silent;
+}
+
 /* Shows the mounts at @paths, or all when there is none. */
 static int show(char **paths, bool json)
 {
 	json_t *mounts = json_array();
-	struct listing all = { .mounts = mounts };
-	int failures = 0, err = 0;
+	bool done = *paths || add_all(mounts);
 
-	if (*paths)
-		failures = add_named(mounts, paths);
-	else
-		err = mounts_each(add_ours, &all);
-	if (err < 0)
-		complain("/proc/self/mountinfo: %s", strerror(-err));
-	else if (!failures || json_array_size(mounts))
+	for (; *paths; paths++)
+		done &= add_named(mounts, *paths);
+	if (done || json_array_size(mounts))
 		print_all(mounts, json);
 	json_decref(mounts);
-	return err || failures ? EXIT_NOT_DONE : EXIT_DONE;
+	return done ? EXIT_DONE : EXIT_NOT_DONE;
 }
 
 int cmd_status(int argc, char **argv)

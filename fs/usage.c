@@ -64,7 +64,8 @@ const struct usage_verb usage_status = {
 	.summary = "show what is mounted and what the store holds",
 	.more =
 		"Shows each mount of pycachefs, or those at MOUNTPOINT: how it is kept up to\n"
-		"date, what its store holds and what was asked of it.\n",
+		"date, what its store holds and what was asked of it.  One that does not answer\n"
+		"within 5 seconds is shown with that error.\n",
 	.argument = USAGE_MOUNTS,
 	.switches = {
 		{ 'j', NULL, "--json", NULL, USAGE_NOTHING, "print it for programs" },
