@@ -149,45 +149,89 @@ static void note_again(struct request *r, const struct place *place)
 		(void)route(r->fs, r->inode, r->name, ROUTE_REPLACE, &again);
 }
 
+/* What is to be made, for those that differ in the one system call only. */
+struct making {
+	mode_t mode;
+	dev_t rdev;
+	const char *target;	/* of a symlink, else NULL */
+	int *ret_fd;		/* of a file that is opened, too, else NULL */
+	bool exclusive;		/* the caller gave O_EXCL */
+};
+
 /*
  * Opened for reading and writing whatever the caller wants, since requests carry
  * no handle and the descriptor is kept for all of them.  Of the caller's flags only
  * O_EXCL matters here: the kernel sees to the others.
  */
+static int open_new(int dirfd, const char *name, const struct making *making)
+{
+	int fd = openat(dirfd, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_NOCTTY |
+			O_CLOEXEC, making->mode);
+
+	/* Made behind the mount meanwhile: the kernel has not checked whether the
+	 * caller may open it.  Upon ESTALE it looks again, and does. */
+	if (fd < 0)
+		return errno == EEXIST && !making->exclusive ? -ESTALE : -errno;
+	*making->ret_fd = fd;
+	return 0;
+}
+
+static int make_at(int dirfd, const char *name, const struct making *making)
+{
+	int result;
+
+	if (making->ret_fd)
+		return open_new(dirfd, name, making);
+	if (making->target)
+		result = symlinkat(making->target, dirfd, name);
+	else if (S_ISDIR(making->mode))
+		result = mkdirat(dirfd, name, making->mode);
+	else
+		result = mknodat(dirfd, name, making->mode, making->rdev);
+	return result < 0 ? -errno : 0;
+}
+
+/* Makes it, and says where in @place. */
+static int make(struct request *r, const struct making *making, struct place *place)
+{
+	int err = route(r->fs, r->inode, r->name, ROUTE_MAKE, place);
+	unsigned tries = 0;
+
+	if (!err)
+		err = make_way(r, place);
+	if (err)
+		return err;
+	do {
+		err = become_maker(r, making->mode);
+		if (err)
+			return err;
+		err = make_at(place->dirfd, r->name, making);
+		cred_restore();
+	} while (try_again(r, place, err, &tries));
+	if (err)
+		return err;
+	note_again(r, place);
+	route_adopt(r->fs, r->inode, place);
+	reply_module_changed(r, r->inode, r->name, true);
+	count_made(r->fs, place);
+	return 0;
+}
+
 static int do_create(struct request *r, mode_t mode, int flags,
 		     struct fuse_entry_param *ret)
 {
 	struct opened opened = {
 		.open_for = HANDLE_WRITE, .since = inode_events(r->fs->inodes),
 	};
+	const struct making making = {
+		.mode = mode, .ret_fd = &opened.fd, .exclusive = flags & O_EXCL,
+	};
 	_cleanup_place_ struct place place = { 0 };
-	int err = route(r->fs, r->inode, r->name, ROUTE_MAKE, &place);
-	unsigned tries = 0;
+	int err = make(r, &making, &place);
 
-	if (!err)
-		err = make_way(r, &place);
 	if (err)
 		return err;
-	do {
-		err = become_maker(r, mode);
-		if (err)
-			return err;
-		opened.fd = openat(place.dirfd, r->name, O_RDWR | O_CREAT | O_EXCL |
-				   O_NOFOLLOW | O_NOCTTY | O_CLOEXEC, mode);
-		err = opened.fd < 0 ? -errno : 0;
-		cred_restore();
-	} while (try_again(r, &place, err, &tries));
-	/* Made behind the mount meanwhile: the kernel has not checked whether the
-	 * caller may open it.  Upon ESTALE it looks again, and does. */
-	if (err == -EEXIST && !(flags & O_EXCL))
-		return -ESTALE;
-	if (err)
-		return err;
-	note_again(r, &place);
 	bytecode_created(r->fs, r->inode, r->name, fuse_req_ctx(r->req)->pid);
-	route_adopt(r->fs, r->inode, &place);
-	reply_module_changed(r, r->inode, r->name, true);
-	count_made(r->fs, &place);
 	return entry_open(r->fs, r->inode, &place, &opened, ret);
 }
 
@@ -270,51 +314,13 @@ void op_tmpfile(fuse_req_t req, fuse_ino_t parent, mode_t mode,
 	answer_create(&r, err, &entry, fi);
 }
 
-/* What is to be made, for those that differ in the one system call only. */
-struct making {
-	mode_t mode;
-	dev_t rdev;
-	const char *target;	/* of a symlink, else NULL */
-};
-
-static int make_at(int dirfd, const char *name, const struct making *making)
-{
-	int result;
-
-	if (making->target)
-		result = symlinkat(making->target, dirfd, name);
-	else if (S_ISDIR(making->mode))
-		result = mkdirat(dirfd, name, making->mode);
-	else
-		result = mknodat(dirfd, name, making->mode, making->rdev);
-	return result < 0 ? -errno : 0;
-}
-
 static int do_make(struct request *r, const struct making *making,
 		   struct fuse_entry_param *ret)
 {
 	_cleanup_place_ struct place place = { 0 };
-	int err = route(r->fs, r->inode, r->name, ROUTE_MAKE, &place);
-	unsigned tries = 0;
+	int err = make(r, making, &place);
 
-	if (!err)
-		err = make_way(r, &place);
-	if (err)
-		return err;
-	do {
-		err = become_maker(r, making->mode);
-		if (err)
-			return err;
-		err = make_at(place.dirfd, r->name, making);
-		cred_restore();
-	} while (try_again(r, &place, err, &tries));
-	if (err)
-		return err;
-	note_again(r, &place);
-	route_adopt(r->fs, r->inode, &place);
-	reply_module_changed(r, r->inode, r->name, true);
-	count_made(r->fs, &place);
-	return entry_find(r->fs, r->inode, &place, ret);
+	return err ? err : entry_find(r->fs, r->inode, &place, ret);
 }
 
 static void op_make(struct request *r, const struct making *making)

@@ -321,7 +321,7 @@ static void leave_family(struct fs *fs, const struct file *file)
  * A file may come after its family was counted, and then loses its stamp with those that
  * went.  The next stamp would tell of the module as it is by then, which is not what the
  * file was made from; so it goes too.  Who makes one after the stamp was taken notices,
- * and sets another: see do_create().
+ * and sets another: see note_again().
  */
 void survey_drop_newcomers(struct survey *survey)
 {
