@@ -50,16 +50,15 @@ static int take_mount(const struct mount_entry *entry, void *data)
 	return origin->root && origin->point ? 1 : -ENOMEM;
 }
 
-static int mount_of(int fd, uint64_t *ret)
+static bool mount_of(int fd, uint64_t *ret)
 {
 	struct statx stx;
 
-	if (statx(fd, "", AT_EMPTY_PATH, STATX_MNT_ID, &stx) < 0)
-		return -errno;
-	if (!(stx.stx_mask & STATX_MNT_ID))
-		return -ENOSYS;
+	if (statx(fd, "", AT_EMPTY_PATH, STATX_MNT_ID, &stx) < 0 ||
+	    !(stx.stx_mask & STATX_MNT_ID))
+		return false;
 	*ret = stx.stx_mnt_id;
-	return 0;
+	return true;
 }
 
 /* A handle that can be opened, by whoever may; 0 or negative errno. */
@@ -109,7 +108,7 @@ int origin_create(struct origin **ret, int source)
 		origin->dev = st.st_dev;
 		origin->handles = open_for_handles(source);
 		origin->all_handles = origin->handles >= 0 && is_in_first_user_namespace();
-		if (mount_of(source, &origin->mount) == 0)
+		if (mount_of(source, &origin->mount))
 			err = mounts_each(take_mount, origin);
 	}
 	if (err < 0) {
@@ -139,7 +138,7 @@ static bool path_in_mount(const struct origin *origin, int fd, char ret[PATH_MAX
 	uint64_t mount;
 	ssize_t length;
 
-	if (!origin->point || mount_of(fd, &mount) < 0 || mount != origin->mount)
+	if (!origin->point || !mount_of(fd, &mount) || mount != origin->mount)
 		return false;
 	length = readlink(proc_name(fd, name), path, sizeof(path) - 1);
 	if (length < 0)
