@@ -331,11 +331,11 @@ static void closed_descriptors_stay_closed(void **state)
 static void where_the_user_stands_is_entered_again(void **state)
 {
 	static const char probe[] =
-		"echo x >__pycache__/x && pwd && ls -A && stat -f -c %T .";
+		"echo x >__pycache__/x && pwd && ls -A && stat -f -c %t .";
 	struct cli *cli = *state;
 	char out[256];
 
-	snprintf(out, sizeof(out), "%s/pkg\nmod.py\nfuseblk\n", cli->source);
+	snprintf(out, sizeof(out), "%s/pkg\nmod.py\n65735546\n", cli->source);
 	EACH_USER(cli, uid) {
 		run_assert(run_in(in(cli->source, "pkg"), uid, "--source", "..", "sh",
 				  "-c", probe, NULL), 0, out, "");

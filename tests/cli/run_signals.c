@@ -380,11 +380,11 @@ static void a_shell_can_stop_it_and_bring_it_back(void **state)
 	snprintf(line, sizeof(line), "exec bash --norc -c '%s' '%s' '%s'",
 		 "set -m; cd \"$1\"; \"$0\" run sh -c \"kill -TSTP \\$\\$; "
 		 "echo x >pkg/__pycache__/x && echo back; exit 8\"; "
-		 "echo stopped; fg >/dev/null; echo $?", fixture_program(), cli->source);
+		 "echo; echo stopped; fg >/dev/null; echo $?", fixture_program(), cli->source);
 	command = command_run(&options, argv);
 	assert_int_equal(command.status, 0);
-	/* Before that the shell tells of the job. */
-	assert_true(strlen(command.out) > strlen(end));
+	/* Before that some shells tell of the job. */
+	assert_true(strlen(command.out) >= strlen(end));
 	assert_string_equal(command.out + strlen(command.out) - strlen(end), end);
 	command_free(&command);
 	assert_true(cli_ends());
