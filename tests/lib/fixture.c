@@ -11,6 +11,7 @@
  * also turns the exit status into 1 after any failure that was noted here.
  */
 #include "fixture.h"
+#include "everybody.h"
 #include "tree.h"
 
 #include <errno.h>
@@ -538,6 +539,14 @@ static void unmount_it(struct owned *owned)
 
 /* ---------------------------------------------------------------- fixtures */
 
+/* Tests of other users may start it too. */
+static bool offer_program(const char *program)
+{
+	char offered[PATH_MAX];
+
+	return for_everybody(program, offered) && setenv("PYCACHEFS", offered, 1) == 0;
+}
+
 int fixture_possible(void)
 {
 	const char *program = getenv("PYCACHEFS"), *why = NULL;
@@ -560,7 +569,7 @@ int fixture_possible(void)
 			why = "no fusermount3";
 	}
 	if (!why)
-		return 0;
+		return offer_program(program) ? 0 : 1;
 	fprintf(stderr, "cannot mount here: ");
 	return cannot_run(why);
 }
