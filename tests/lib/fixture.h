@@ -17,6 +17,10 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
+/* A user with a name on every Debian and Ubuntu, and no other is served by fusermount3:
+ * the first user of a machine, 1000, is missing in a container. */
+enum { NAMED_USER = 1 };
+
 struct fixture_options {
 	/* Words for -o, separated by commas; NULL for none. */
 	const char *options;

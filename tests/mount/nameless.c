@@ -224,12 +224,12 @@ static int write_without_permission(void *data)
 
 static void who_may_no_longer_open_may_go_on_writing(void **state)
 {
-	const struct fixture *f = create(state, 1000);
+	const struct fixture *f = create(state, NAMED_USER);
 	char dir[300];
 
 	snprintf(dir, sizeof(dir), "%s", f->mountpoint);
-	assert_int_equal(as_user(1000, 1000, NULL, 0, write_without_permission, dir),
-			 0);
+	assert_int_equal(as_user(NAMED_USER, NAMED_USER, NULL, 0, write_without_permission,
+				 dir), 0);
 	for (int i = 0; i < 2; i++) {
 		char *is = tree_read(in(f->source, i ? "made" : "changed"), NULL);
 

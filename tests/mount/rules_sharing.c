@@ -11,8 +11,6 @@
 
 /* The uid of owners who have none in a user namespace, and somebody's here. */
 #define NOBODY 65534
-/* Who has a name, which fusermount3 asks for. */
-#define NAMED 1
 
 static struct fixture_options project = { .prepare = make_project };
 static struct fixture_options project_in_place = {
@@ -218,7 +216,7 @@ static int make_foreign(const char *source, void *data)
 }
 
 static struct fixture_options plain = {
-	.prepare = make_foreign, .uid = ALICE, .gid = ALICE,
+	.prepare = make_foreign, .uid = NAMED_USER, .gid = NAMED_USER,
 };
 
 static int close_directory(void *data)
@@ -234,38 +232,39 @@ static void who_is_alone_has_their_own_as_well(void **state)
 	struct fixture *f = *state;
 
 	assert_works(chown(behind(f, "d"), ROOT, ROOT));
-	assert_int_equal(run(f, ALICE, look_closely, CACHE), 0);
-	assert_int_equal(puts_mark(f, ALICE), 0);
-	assert_int_equal(gets_mark(f, ALICE), MINE);
-	assert_int_equal(run(f, ALICE, task_put, "d/m.pyc"), EACCES);
+	assert_int_equal(run(f, NAMED_USER, look_closely, CACHE), 0);
+	assert_int_equal(puts_mark(f, NAMED_USER), 0);
+	assert_int_equal(gets_mark(f, NAMED_USER), MINE);
+	assert_int_equal(run(f, NAMED_USER, task_put, "d/m.pyc"), EACCES);
 }
 
 /* The kernel has the name in its cache, and hears of what is decided anew. */
 static void who_is_alone_is_shown_what_the_directory_now_allows(void **state)
 {
 	struct fixture *f = *state;
-	struct change shared = { f, ALICE, NOTHING }, own = { f, ALICE, MINE };
+	struct change shared = { f, NAMED_USER, NOTHING }, own = { f, NAMED_USER, MINE };
 
-	assert_int_equal(puts_mark(f, ALICE), 0);
-	assert_works(chown(behind(f, "d"), ALICE, ALICE));
+	assert_int_equal(puts_mark(f, NAMED_USER), 0);
+	assert_works(chown(behind(f, "d"), NAMED_USER, NAMED_USER));
 	assert_true(eventually(DEADLINE, gets_expected, &shared));
 	assert_works(chown(behind(f, "d"), ROOT, ROOT));
 	assert_true(eventually(DEADLINE, gets_expected, &own));
-	assert_works(chown(behind(f, "d"), ALICE, ALICE));
+	assert_works(chown(behind(f, "d"), NAMED_USER, NAMED_USER));
 	assert_true(eventually(DEADLINE, gets_expected, &shared));
 	/* By their own change, too. */
-	assert_int_equal(run(f, ALICE, close_directory, "d"), 0);
+	assert_int_equal(run(f, NAMED_USER, close_directory, "d"), 0);
 	assert_true(eventually(DEADLINE, gets_expected, &own));
 }
 
 static int make_named(const char *source, void *data)
 {
 	make_project(source, data);
-	return chown(in(source, "d"), NAMED, NAMED);
+	return chown(in(source, "d"), NAMED_USER, NAMED_USER);
 }
 
 static struct fixture_options plain_for_all = {
-	.prepare = make_named, .options = "allow_other", .uid = NAMED, .gid = NAMED,
+	.prepare = make_named, .options = "allow_other",
+	.uid = NAMED_USER, .gid = NAMED_USER,
 };
 
 /* In a mount namespace of our own, whose fuse.conf lets users let others in. */
@@ -288,7 +287,7 @@ static int allowed_begin(void **state)
  * own is its own in the store. */
 static void a_plain_users_daemon_keeps_users_apart_too(void **state)
 {
-	static const uid_t users[] = { NAMED, ALICE, BOB };
+	static const uid_t users[] = { NAMED_USER, ALICE, BOB };
 	struct fixture *f = *state;
 
 	for (int i = 0; i < 3; i++)

@@ -219,8 +219,9 @@ static void nobody_gets_a_copy_of_what_belongs_to_strangers(void **state)
 }
 
 /* A plain user mounts what is root's, as an image is run without root. */
-static struct fixture_options as_alice = {
-	.prepare = ship_one, .options = "existing=seed", .uid = ALICE, .gid = ALICE,
+static struct fixture_options as_named = {
+	.prepare = ship_one, .options = "existing=seed",
+	.uid = NAMED_USER, .gid = NAMED_USER,
 };
 
 static void a_plain_users_daemon_seeds_for_its_user(void **state)
@@ -228,7 +229,7 @@ static void a_plain_users_daemon_seeds_for_its_user(void **state)
 	struct fixture *f = *state;
 
 	KEEP(seed, on(f, SEED));
-	assert_int_equal(as_user(ALICE, ALICE, NULL, 0, has_own, seed), 0);
+	assert_int_equal(as_user(NAMED_USER, NAMED_USER, NULL, 0, has_own, seed), 0);
 }
 
 /* A store in a directory, whose limits no kernel keeps. */
@@ -281,7 +282,7 @@ int main(void)
 		USERS(nobody_gets_a_copy_of_what_they_could_not_read),
 		USERS(nobody_gets_a_copy_out_of_what_they_could_not_enter),
 		USERS(nobody_gets_a_copy_of_what_belongs_to_strangers),
-		WITH(a_plain_users_daemon_seeds_for_its_user, &as_alice),
+		WITH(a_plain_users_daemon_seeds_for_its_user, &as_named),
 		{ "a_store_in_a_directory_takes_what_its_limit_allows",
 		  a_store_in_a_directory_takes_what_its_limit_allows, kept_begin,
 		  kept_end, &kept },
