@@ -96,14 +96,15 @@ void say_content(const char *path)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 	char text[4096];
-	ssize_t got;
+	off_t at = 0;
+	ssize_t got = 0;
 
 	if (fd < 0) {
 		say("open %s: %s", path, strerrorname_np(errno));
 		return;
 	}
 	say("content of %s:", path);
-	while ((got = read(fd, text, sizeof(text))) > 0) {
+	for (; at < CONTENT_MAX && (got = read(fd, text, sizeof(text))) > 0; at += got) {
 		for (ssize_t i = 0; i < got; i++) {
 			unsigned char c = (unsigned char)text[i];
 

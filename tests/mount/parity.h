@@ -44,6 +44,9 @@ int parity_opened(const char *call, int fd);
 /* Records a line. */
 void say(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
+/* Content is looked at up to here: on a tmpfs a file may have 2^62 bytes. */
+enum { CONTENT_MAX = 1 << 21 };
+
 /* Record what is to be seen: attributes, content, sorted names with types. */
 void say_status(const char *path);
 void say_status_of(int fd);
