@@ -106,7 +106,8 @@ static void set_environment(void)
 static void gather(const char *argv[12], bool with, const char *suite)
 {
 	static const char *const words[] = {
-		"run", "-o", "also=.pytest_cache", "--", "python3", "-m", "pytest", "-v",
+		"run", "-o", "also=.pytest_cache,also=pytest-cache-files-*", "--",
+		"python3", "-m", "pytest", "-v",
 	};
 	size_t n = 0, count = sizeof(words) / sizeof(*words);
 
@@ -331,7 +332,9 @@ static void runs_say_what_they_say_without_and_leave_nothing(void **state)
 static bool has_pytest(void)
 {
 	static const char *const argv[] = { "python3", "-m", "pytest", "--version", NULL };
-	const struct command_options options = { .uid = PLAIN, .gid = PLAIN };
+	const struct command_options options = {
+		.directory = "/", .uid = PLAIN, .gid = PLAIN,
+	};
 	struct command command = command_run(&options, argv);
 	bool has = command.status == 0;
 

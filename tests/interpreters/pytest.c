@@ -46,7 +46,8 @@ static int add_tests(const char *source, void *data)
 
 static const struct fixture_options with_tests = {
 	.in_place = true,
-	.options = "also=.pytest_cache",
+	/* Since 8.2 pytest makes its cache under another name. */
+	.options = "also=.pytest_cache,also=pytest-cache-files-*",
 	.prepare = add_tests,
 };
 
