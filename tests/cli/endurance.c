@@ -33,7 +33,10 @@ static const char *const project[][2] = {
 	  "basket = Basket(load())\n"
 	  "for name in sys.argv[1:]:\n"
 	  "    basket.add(name)\n"
-	  "print(basket.total())\n" },
+	  /* Not by print(): with its reader killed, Python would end with 120, which
+	   * looks like a daemon that ended badly. */
+	  "import os\n"
+	  "os.write(1, b'%d\\n' % basket.total())\n" },
 	{ "shop/basket.py",
 	  "class Basket:\n"
 	  "    def __init__(self, prices):\n"
