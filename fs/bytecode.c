@@ -118,9 +118,11 @@ static bool is_also(const struct fs *fs, const char *name)
 	return names_classify(&fs->opts->names, name, module) == NAME_ALSO;
 }
 
-/* Once through @part.  Returns how many files were dropped. */
+/* Once through @part.  Returns how many files were dropped; adds to @ret_gone those that
+ * had gone by then, perhaps to another name. */
 static unsigned drop_once(struct fs *fs, const struct part *part, const char *module,
-			  bool (*belongs)(const char *name, const char *module))
+			  bool (*belongs)(const char *name, const char *module),
+			  unsigned *ret_gone)
 {
 	_cleanup_close_ int fd = -1;
 	_cleanup_dir_ DIR *dir = NULL;
@@ -141,6 +143,7 @@ static unsigned drop_once(struct fs *fs, const struct part *part, const char *mo
 			continue;
 		result = discard_file(fs, part, fd, entry->d_name, true);
 		dropped += result == 0;
+		*ret_gone += result == -ENOENT;
 		if (result && result != -ENOENT && result != -EISDIR)
 			log_error("stale bytecode '%s' can't be removed: %s",
 				  entry->d_name, strerror(-result));
@@ -156,8 +159,11 @@ static unsigned drop_part(struct fs *fs, const struct part *part, const char *mo
 	unsigned dropped = 0, more;
 
 	do {
-		more = drop_once(fs, part, module, belongs);
+		unsigned gone = 0;
+
+		more = drop_once(fs, part, module, belongs, &gone);
 		dropped += more;
+		more += gone;
 	} while (more);
 	return dropped;
 }
