@@ -40,7 +40,7 @@ enum {
 	 * to be woken by each took an eighth of the time in which files are created,
 	 * written, renamed and unlinked (Linux 6.18, 2 CPUs).
 	 */
-	BREATHER = 2,
+	BREATHER = 1,
 };
 
 struct watcher {
