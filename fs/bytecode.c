@@ -156,15 +156,15 @@ static unsigned drop_once(struct fs *fs, const struct part *part, const char *mo
 static unsigned drop_part(struct fs *fs, const struct part *part, const char *module,
 			  bool (*belongs)(const char *name, const char *module))
 {
-	unsigned dropped = 0, more;
+	/* Whoever keeps renaming does not keep us: what has gone in vain so often is left. */
+	enum { MAX_VAIN = 100 };
+	unsigned dropped = 0, vain = 0, more, gone;
 
 	do {
-		unsigned gone = 0;
-
+		gone = 0;
 		more = drop_once(fs, part, module, belongs, &gone);
 		dropped += more;
-		more += gone;
-	} while (more);
+	} while (more || (gone && ++vain < MAX_VAIN));
 	return dropped;
 }
 

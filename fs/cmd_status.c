@@ -1,7 +1,8 @@
 /*
  * pycachefs status [--json] [MOUNTPOINT...]
  *
- * Asks all mounts at once, each by a virtual xattr of its root.  One that does not answer
+ * Asks all mounts at once, or those that are named one after the other, each by a virtual
+ * xattr of its root.  One that does not answer
  * is shown with the reason, and keeps none of the others from being shown.  In JSON,
  * paths and options are escaped (see text.h); people see the bytes, as far as a terminal
  * is to be given them.
@@ -118,10 +119,16 @@ static json_t *describe(const struct asked *asked, int err, const char *answer)
 	return json_incref(asked->known);
 }
 
-/* Adds what the mounts have answered.  Returns how many there was no word from. */
-static int gather(struct listing *listing, json_t *mounts)
+/* Whether that is of the asking, and says nothing of the mount. */
+static bool is_unheard(int err)
 {
-	const uint64_t due = milliseconds() + PATIENCE_MILLISECONDS;
+	return err == -ETIMEDOUT || err == -EINTR || err == -ENOMEM;
+}
+
+/* Adds what the mounts have answered until @due.  Returns of how many it is not known how
+ * they are: one that is dead, or covered by another, is. */
+static int gather(struct listing *listing, uint64_t due, json_t *mounts)
+{
 	int silent = 0;
 
 	for (size_t i = 0; i < listing->count; i++) {
@@ -130,7 +137,7 @@ static int gather(struct listing *listing, json_t *mounts)
 		int err = asked->err ? asked->err :
 			inquiry_end(&asked->inquiry, due, &answer);
 
-		silent += asked->err || err == -ETIMEDOUT;
+		silent += asked->err || is_unheard(err);
 		/* Whoever names a path means what it leads to. */
 		if (err != -EBUSY || !listing->only)
 			json_array_append_new(mounts, describe(asked, err, answer));
@@ -140,7 +147,7 @@ static int gather(struct listing *listing, json_t *mounts)
 	return silent;
 }
 
-/* Adds the mount at @given.  Returns whether it is there and has answered. */
+/* Adds the mount at @given.  Returns whether it is there, and known how it is. */
 static bool add_named(json_t *mounts, const char *given)
 {
 	const uint64_t due = milliseconds() + PATIENCE_MILLISECONDS;
@@ -155,7 +162,7 @@ static bool add_named(json_t *mounts, const char *given)
 	listing.only = path;
 	if (!err)
 		err = mounts_each(ask_ours, &listing);
-	silent = gather(&listing, mounts);
+	silent = gather(&listing, due, mounts);
 	if (!err && json_array_size(mounts) > before)
 		return !silent;
 	complain("'%s': %s", given, err ? reason(err) : "not a pycachefs mount");
@@ -310,12 +317,13 @@ static void print_all(const json_t *mounts, bool json)
 		show_mount(&table, mount);
 }
 
-/* Adds all there are.  Returns whether all have answered. */
+/* Adds all there are.  Returns whether it is known how they all are. */
 static bool add_all(json_t *mounts)
 {
+	const uint64_t due = milliseconds() + PATIENCE_MILLISECONDS;
 	struct listing listing = { 0 };
 	int err = mounts_each(ask_ours, &listing);
-	int silent = gather(&listing, mounts);
+	int silent = gather(&listing, due, mounts);
 
 	if (err)
 		complain("/proc/self/mountinfo: %s", strerror(-err));

@@ -27,13 +27,16 @@ static int write_all(int fd, const char *text)
 }
 
 /* The child.  Its exit status is the errno. */
-static _Noreturn void answer(int pipe, int (*ask)(const void *data, char **ret),
-			     const void *data)
+static _Noreturn void answer(pid_t parent, int pipe,
+			     int (*ask)(const void *data, char **ret), const void *data)
 {
 	char *text;
 	int err;
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	/* Before that it was not heard of. */
+	if (getppid() != parent)
+		_exit(ESRCH);
 	/* The other end has the lower number, so there is one. */
 	close_range(0, (unsigned)pipe - 1, 0);
 	close_range((unsigned)pipe + 1, ~0U, 0);
@@ -46,15 +49,18 @@ static _Noreturn void answer(int pipe, int (*ask)(const void *data, char **ret),
 int inquiry_begin(struct inquiry *ret, int (*ask)(const void *data, char **ret),
 		  const void *data)
 {
+	const pid_t parent = getpid();
 	int ends[2], err;
 
 	if (pipe2(ends, O_CLOEXEC) < 0)
 		return -errno;
+	/* Ignored, as our caller may have left it, it would take the child's exit status. */
+	signal(SIGCHLD, SIG_DFL);
 	ret->pipe = ends[0];
 	ret->child = fork();
 	err = ret->child < 0 ? -errno : 0;
 	if (ret->child == 0)
-		answer(ends[1], ask, data);
+		answer(parent, ends[1], ask, data);
 	close(ends[1]);
 	if (err)
 		close(ends[0]);

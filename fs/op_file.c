@@ -19,8 +19,8 @@ enum { MAX_ROUNDS = 8 };
 
 /*
  * ENOSYS means "no need to ask": the kernel then opens every file by itself, keeps
- * its pages, and never sends OPEN or RELEASE again (fs/fuse/file.c,
- * fuse_file_open()).  The permission checks are the kernel's own.
+ * its pages, and never sends OPEN again, nor RELEASE for what it has opened so
+ * (fs/fuse/file.c, fuse_file_open()).  The permission checks are the kernel's own.
  */
 void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {

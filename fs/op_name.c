@@ -235,7 +235,8 @@ static int do_create(struct request *r, mode_t mode, int flags,
 	return entry_open(r->fs, r->inode, &place, &opened, ret);
 }
 
-/* No handle, as with op_open(): the RELEASE that follows has nothing to release. */
+/* No handle, as with op_open().  Where a RELEASE follows all the same (Linux 6.18), there is
+ * nothing to release. */
 static void answer_create(struct request *r, int err,
 			  const struct fuse_entry_param *entry,
 			  struct fuse_file_info *fi)

@@ -205,7 +205,7 @@ static void take_event(struct watcher *watcher,
 	const struct fanotify_event_info_fid *info = rest;
 
 	if (event->mask & FAN_Q_OVERFLOW)
-		watcher->lost = true;
+		watcher->lost = watcher->foreign = true;
 	/* What the daemon does, it does for the kernel, which knows.  But a directory that
 	 * others remove goes when its last descriptor is closed, which may be ours. */
 	if (watcher->lost ||
@@ -282,7 +282,7 @@ static bool hear_changes(struct watcher *watcher)
 	}
 	if (result < 0)
 		fall_back(watcher, result);
-	return !watcher->foreign;
+	return result == 0 && !watcher->foreign;
 }
 
 static void hear_mounts(struct watcher *watcher)

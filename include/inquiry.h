@@ -7,7 +7,7 @@
  * be left behind.  It holds nothing that is open in ours, so that nobody waits for it
  * to close that, and it is killed when ours has ended.
  *
- * For a process of one thread.
+ * For a process of one thread, which gives up what it has made of SIGCHLD.
  */
 #ifndef PYCACHEFS_INQUIRY_H
 #define PYCACHEFS_INQUIRY_H
@@ -31,7 +31,7 @@ int inquiry_begin(struct inquiry *ret, int (*ask)(const void *data, char **ret),
 /*
  * Waits for the answer, but no longer than until @due, a time of milliseconds().
  * Returns what @ask did, with a text that the caller frees; -ETIMEDOUT when the time is
- * up, or another negative errno.
+ * up, -EINTR when the process was killed, -ENOMEM, or another negative errno.
  */
 int inquiry_end(struct inquiry *inquiry, uint64_t due, char **ret);
 

@@ -220,6 +220,25 @@ static void people_read_source_mountpoint_and_store(void **state)
 	cli_quietly("unmount", cli->mnt, NULL);
 }
 
+/* As what starts programs may leave it: their exit status is then told to nobody. */
+static void whoever_ignores_children_is_shown_as_much(void **state)
+{
+	struct cli *cli = *state;
+	const struct command_options options = { .seconds = 60 };
+	const char *const argv[] = {
+		"env", "--ignore-signal=CHLD", fixture_program(), "status", NULL,
+	};
+	struct command command;
+
+	cli_mount(cli, "size=8M");
+	command = command_run(&options, argv);
+	assert_string_equal(command.err, "");
+	assert_int_equal(command.status, 0);
+	assert_non_null(strstr(command.out, "8.0 MiB"));
+	command_free(&command);
+	cli_quietly("unmount", cli->mnt, NULL);
+}
+
 static void the_xattr_of_the_root_holds_it(void **state)
 {
 	struct cli *cli = *state;
@@ -398,6 +417,7 @@ int main(void)
 		CLI(the_figures_count_what_is_done),
 		CLI(all_mounts_are_shown_or_those_that_are_named),
 		CLI(people_read_source_mountpoint_and_store),
+		CLI(whoever_ignores_children_is_shown_as_much),
 		CLI(the_xattr_of_the_root_holds_it),
 		CLI(the_xattr_is_on_no_list_and_nowhere_else),
 		CLI(what_is_no_mount_of_ours_is_refused),
