@@ -16,6 +16,10 @@
 
 enum {
 	MAX_WAIT_MILLISECONDS = 100,
+	/* Where nobody waits for the room there is time.  The directories that lead to a
+	 * file may be forgotten with it, and who removes a module often removes them next,
+	 * which is not heard of then. */
+	LEISURE_MILLISECONDS = 5,
 	/* A lookup that found the file before it went may have been answered, and the
 	 * answer not yet taken: its thread has been woken, so a moment is enough.  Most
 	 * of what is evicted was looked up long before.  Of the rest the kernel's word
@@ -52,7 +56,8 @@ struct forgetter {
 	pthread_t thread;
 
 	pthread_mutex_t lock;		/* guards all below */
-	pthread_cond_t added, done;
+	pthread_cond_t added, hurry, done;
+	unsigned waiters;		/* for room */
 	struct gone *queue;		/* owned */
 	uint64_t added_count, done_count;	/* since the start */
 	bool stopping;
@@ -86,9 +91,12 @@ void forgetter_wait(struct forgetter *forgetter)
 		return;
 	pthread_mutex_lock(&forgetter->lock);
 	goal = forgetter->added_count;
+	forgetter->waiters++;
+	pthread_cond_signal(&forgetter->hurry);
 	while (forgetter->done_count < goal &&
 	       cond_wait(&forgetter->done, &forgetter->lock, &until))
 		;
+	forgetter->waiters--;
 	pthread_mutex_unlock(&forgetter->lock);
 }
 
@@ -192,6 +200,18 @@ static struct gone *next_batch(struct forgetter *forgetter, uint64_t *ret_goal)
 	return batch;
 }
 
+/* For a while, or until somebody waits. */
+static void take_leisure(struct forgetter *forgetter)
+{
+	const struct timespec until = monotonic_in(LEISURE_MILLISECONDS);
+
+	pthread_mutex_lock(&forgetter->lock);
+	while (!forgetter->waiters && !forgetter->stopping &&
+	       cond_wait(&forgetter->hurry, &forgetter->lock, &until))
+		;
+	pthread_mutex_unlock(&forgetter->lock);
+}
+
 static void *forget(void *data)
 {
 	struct forgetter *forgetter = data;
@@ -199,6 +219,7 @@ static void *forget(void *data)
 	uint64_t goal;
 
 	while ((batch = next_batch(forgetter, &goal))) {
+		take_leisure(forgetter);
 		if (atomic_load(&forgetter->fs->prunes))
 			forget_by_number(forgetter, &batch);
 		/* Before what may wait for who waits. */
@@ -223,6 +244,7 @@ int forgetter_create(struct forgetter **ret, struct fuse_session *session,
 	forgetter->fs = fs;
 	pthread_mutex_init(&forgetter->lock, NULL);
 	pthread_cond_init(&forgetter->added, NULL);
+	cond_init_monotonic(&forgetter->hurry);
 	cond_init_monotonic(&forgetter->done);
 	err = thread_start(&forgetter->thread, forget, forgetter);
 	if (err) {
@@ -240,9 +262,11 @@ void forgetter_destroy(struct forgetter *forgetter)
 	pthread_mutex_lock(&forgetter->lock);
 	forgetter->stopping = true;
 	pthread_cond_signal(&forgetter->added);
+	pthread_cond_signal(&forgetter->hurry);
 	pthread_mutex_unlock(&forgetter->lock);
 	pthread_join(forgetter->thread, NULL);
 	pthread_cond_destroy(&forgetter->added);
+	pthread_cond_destroy(&forgetter->hurry);
 	pthread_cond_destroy(&forgetter->done);
 	pthread_mutex_destroy(&forgetter->lock);
 	free(forgetter);

@@ -33,6 +33,19 @@ static int make_tmpfs(const char *source, void *data)
 	return mount("x", source, "tmpfs", 0, "size=64M");
 }
 
+/*
+ * With a module in it, made before it is mounted: what is made behind the mount has the
+ * kernel look again, and forget the directory when it has no more use for it, unlooked at
+ * by anybody when it is removed.
+ */
+static int make_module(const char *source, void *data)
+{
+	if (make_tmpfs(source, data))
+		return -1;
+	tree_write(in(source, "d/e/x.py"), "", -1);
+	return 0;
+}
+
 /* An overlay, whose lower and upper directories are the two of a tmpfs. */
 static int make_overlay(const char *source, void *data)
 {
@@ -57,11 +70,16 @@ static int setup(void **state)
 	return setup_with(state, make_tmpfs);
 }
 
+static int setup_module(void **state)
+{
+	return setup_with(state, make_module);
+}
+
 /* With fewer descriptors than the tests look at files. */
 static int setup_few(void **state)
 {
 	*state = fixture_create(&(struct fixture_options){
-		.prepare = make_tmpfs, .descriptors = 100,
+		.prepare = make_module, .descriptors = 100,
 	});
 	return 0;
 }
@@ -236,7 +254,6 @@ static void the_bytecode_of_a_removed_directory_goes(void **state)
 {
 	struct fixture *f = *state;
 
-	tree_write(in(f->source, "d/e/x.py"), "", -1);
 	tree_write(in(f->mountpoint, "d/e/__pycache__/x.pyc"), "x", -1);
 	assert_int_equal(figure(f, "store", "files"), 1);
 	remove_behind(f, "d/e/x.py", 0);
@@ -249,7 +266,6 @@ static void the_bytecode_goes_of_a_directory_without_descriptor(void **state)
 {
 	struct fixture *f = *state;
 
-	tree_write(in(f->source, "d/e/x.py"), "", -1);
 	tree_write(in(f->mountpoint, "d/e/__pycache__/x.pyc"), "x", -1);
 	look_at_many(f);
 	remove_behind(f, "d/e/x.py", 0);
@@ -262,7 +278,6 @@ static void the_bytecode_goes_of_a_directory_that_we_close_last(void **state)
 {
 	struct fixture *f = *state;
 
-	tree_write(in(f->source, "d/e/x.py"), "", -1);
 	tree_write(in(f->mountpoint, "d/e/__pycache__/x.pyc"), "x", -1);
 	remove_behind(f, "d/e/x.py", 0);
 	remove_behind(f, "d/e", AT_REMOVEDIR);
@@ -337,7 +352,8 @@ int main(void)
 		T(a_replaced_file_gives_its_space_back),
 		T(a_removed_tree_gives_its_space_back),
 		T(an_open_file_stays_whole_until_it_is_closed),
-		T(the_bytecode_of_a_removed_directory_goes),
+		cmocka_unit_test_setup_teardown(the_bytecode_of_a_removed_directory_goes,
+						setup_module, teardown),
 		cmocka_unit_test_setup_teardown(
 			the_bytecode_goes_of_a_directory_without_descriptor,
 			setup_few, teardown),
