@@ -2,10 +2,9 @@
  * pycachefs status [--json] [MOUNTPOINT...]
  *
  * Asks all mounts at once, or those that are named one after the other, each by a virtual
- * xattr of its root.  One that does not answer
- * is shown with the reason, and keeps none of the others from being shown.  In JSON,
- * paths and options are escaped (see text.h); people see the bytes, as far as a terminal
- * is to be given them.
+ * xattr of its root.  One that does not answer is shown with the reason, and keeps none of
+ * the others from being shown.  In JSON, paths and options are escaped (see text.h); people
+ * see the bytes, as far as a terminal is to be given them.
  */
 #include <getopt.h>
 #include <jansson.h>

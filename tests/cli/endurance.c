@@ -243,14 +243,6 @@ static void write_project(const char *top)
 		tree_write(in(top, project[i][0]), project[i][1], -1);
 }
 
-static double now(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
-}
-
 /* ------------------------------------------------------------------ the promise */
 
 /* What is said without pycachefs, in a tree of its own; and how long it takes. */
@@ -263,9 +255,9 @@ static double answer_natively(const struct cli *cli, struct answer ret[SUITES])
 	snprintf(top, sizeof(top), "%s/native", cli->top);
 	write_project(top);
 	free(command_output(NULL, "chown", "-R", owner, top, NULL));
-	begin = now();
+	begin = seconds_now();
 	ret[0] = ask(top, false, suites[0]);
-	seconds = now() - begin;
+	seconds = seconds_now() - begin;
 	ret[1] = ask(top, false, suites[1]);
 	assert_int_equal(ret[0].status, 0);
 	assert_non_null(strstr(ret[0].out, " 6 passed"));

@@ -37,7 +37,7 @@ struct pipe_text {
 	size_t length, room;
 };
 
-static double now(void)
+double seconds_now(void)
 {
 	struct timespec ts;
 
@@ -48,10 +48,10 @@ static double now(void)
 bool eventually(double seconds, bool (*done)(void *data), void *data)
 {
 	const struct timespec pause = { .tv_nsec = 1000000 };
-	double deadline = now() + seconds;
+	double deadline = seconds_now() + seconds;
 
 	while (!done(data)) {
-		if (now() > deadline)
+		if (seconds_now() > deadline)
 			return done(data);
 		nanosleep(&pause, NULL);
 	}
@@ -139,7 +139,7 @@ static bool collect(int pidfd, struct pipe_text *out, struct pipe_text *err,
 			{ .fd = out->fd, .events = POLLIN },
 			{ .fd = err->fd, .events = POLLIN },
 		};
-		double left = deadline - now();
+		double left = deadline - seconds_now();
 
 		if (left <= 0)
 			return false;
@@ -191,7 +191,7 @@ struct command command_run(const struct command_options *options,
 	pidfd = (int)syscall(SYS_pidfd_open, child, 0);
 	if (pidfd < 0)
 		abort();
-	in_time = collect(pidfd, &out, &err, now() + seconds);
+	in_time = collect(pidfd, &out, &err, seconds_now() + seconds);
 	/* Unreaped, the child keeps its group's number from being reused. */
 	kill(-child, SIGKILL);
 	while (waitpid(child, &status, 0) < 0 && errno == EINTR)

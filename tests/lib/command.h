@@ -48,6 +48,9 @@ int as_user(uid_t uid, gid_t gid, const gid_t *groups, size_t count,
  * call it in as_user().  Returns 0 or negative errno. */
 int forbid_unshare(void);
 
+/* Of CLOCK_MONOTONIC. */
+double seconds_now(void);
+
 /* Calls @done(data) every millisecond until it is true; false after @seconds. */
 bool eventually(double seconds, bool (*done)(void *data), void *data);
 

@@ -12,10 +12,11 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
+
+#include "command.h"
 
 enum { MAX_CHILDREN = 8 };
 
@@ -38,10 +39,7 @@ const char *stress_scratch(void)
 
 double stress_now(void)
 {
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (double)now.tv_sec * 1e3 + (double)now.tv_nsec / 1e6;
+	return seconds_now() * 1e3;
 }
 
 void *stress_share(size_t size)
